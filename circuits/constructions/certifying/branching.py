@@ -181,14 +181,12 @@ def settle(searches: Sequence[Search], deadline: float, *, goal: float = np.inf,
 
     Parameters
     ----------
-    searches
-        One search for each setting of the relevant bits; later calls on a search must pass the same goal.
-    deadline
-        When to stop, on the clock `time.monotonic`. The first millisecond or so of each search always runs.
-    goal
-        Lower limit to prove for every margin (parity · output); inf finds the least margin of each search.
-    most
-        Limit of the total work of this call; the unit is the evaluation of one neuron at one input.
+    searches, deadline
+        There is one search for each setting of the relevant bits. Later calls on a search must pass the same goal.
+        `deadline` on `time.monotonic` ends the rounds. The first millisecond or so of each search always runs.
+    goal, most
+        `goal` is the lower limit to prove for every margin (parity · output); inf finds each search's least margin.
+        `most` limits the total work of this call. The unit is the evaluation of one neuron at one input.
     """
     amount, work, first = FIRST_SLICE, 0.0, True
     unfinished = [search for search in searches if not search.finished]

@@ -28,7 +28,8 @@ class Certificate:
     input
         (input,) ±1, the worst input found.
     pattern_lower, pattern_margin, pattern_input
-        (pattern, …) `lower`, `margin` and `input` of each setting of the relevant bits, ordered as `patterns(k)`.
+        (pattern, …) `lower`, `margin` and `input` for each setting of the relevant bits. The settings count up in
+        binary, with -1 as the digit 0. For two relevant bits, the order is (-1, -1), (-1, 1), (1, -1), (1, 1).
     method
         (pattern,) method of each lower bound: "bound" (no search), "inputs" (all inputs evaluated), "branching" (branch
         and bound), "states" (on/off states of neurons) or "milp".

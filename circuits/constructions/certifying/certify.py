@@ -2,19 +2,20 @@
 
 The margin of an input is m(x) = π(x)·f(x), with π the parity of the relevant bits. The network computes parity if m > 0
 everywhere (Merrill et al. 2023, appendix D; an output of 0 has no sign). Irrelevant bits without weights do not count
-in n. If n <= 18, or if n <= 24 and more than 8 bits are relevant, `certify` evaluates all inputs (`every_input.py`).
-Otherwise, `certify` first bounds the margin of every pattern (setting of the relevant bits) by the interval or linear
-bound (`interval.py`), whichever is better. A local search for small margins starts at the linear bound's minimum. Then:
+in n. A pattern is a setting of the relevant bits. By default, `certify` distinguishes three cases:
 
-1. If n <= 24, or if the time suffices for all 2^n inputs, branch and bound (`branching.py`) finds the least margin of
-   every pattern.
-2. Otherwise, branch and bound looks for the sign of the margin on each undecided pattern. On a pattern, a neuron is
-   unstable if it is on for some settings of the irrelevant bits and off for others. `least_margin.py` next finds the
-   least margin of every pattern with at most 40 unstable neurons. On the other undecided patterns, `least_margin.py`
-   bounds the margin: the 40 largest neurons keep their relu, and linear bounds replace all other relus.
-3. Branch and bound continues on the undecided patterns until the time is up. If the network is certified, branch and
-   bound tries to raise the lower bound of all margins to 1/2, 3/4 and 9/10 of the least margin found. Each attempt
-   takes about half a second.
+- Small: n <= 18, or n <= 24 with more than 8 relevant bits. `certify` evaluates all inputs (`every_input.py`).
+- Medium: not small, but either n <= 24, or the time suffices for all 2^n inputs. Branch and bound (`branching.py`)
+  finds the least margin of every pattern.
+- Large: all other networks. Branch and bound looks for the sign of the margin on each undecided pattern. A neuron is
+  unstable on a pattern if the irrelevant bits can turn it on and off. `least_margin.py` next finds the least margin of
+  every pattern with at most 40 unstable neurons. On the other undecided patterns, `least_margin.py` bounds the margin:
+  the 40 largest neurons keep their relu, and linear bounds replace all other relus.
+
+A medium or large network first gets a bound of every pattern's margin: the interval or the linear bound, whichever is
+better (`interval.py`). A local search for small margins starts at the linear bound's minimum. At the end, branch and
+bound continues on the undecided patterns until the time is up. If the network is certified, up to three attempts of
+about half a second try to raise the lower bound of all margins to 1/2, 3/4 and 9/10 of the least margin found.
 
 The bounds hold for the float64 weights in exact arithmetic: floats are rationals. Rational arithmetic decides the
 margins that float64 cannot distinguish from 0, and gives the margin of every reported input.
@@ -66,12 +67,11 @@ def certify(
 
     Parameters
     ----------
-    relevant_bits
-        (k,) the relevant bits, k <= 16.
-    time_limit
-        Time limit in seconds. `certify` returns sooner if all its methods are done. After a proof or refutation, some
-        methods still improve the lower bounds of parity·f, within the limit. The first of these bounds, and the first
-        millisecond or so of each branch-and-bound search, ignore the limit.
+    relevant_bits, time_limit
+        `relevant_bits` holds the indices of 1 to 16 input bits. `time_limit` is in seconds. `certify` returns sooner if
+        all its methods are done. After a proof or refutation, some methods use the time left to raise the lower bounds
+        of parity·f. Some steps run even if no time is left, for instance the bounds without search, the lists of on/off
+        states, and the first millisecond or so of each branch-and-bound search.
     method
         Force one method: "inputs" (evaluate all), "branching" (branch and bound for the least margin), "states" (list
         the on/off states of neurons whose preactivation can have both signs) or "milp". "states" and "milp" leave a
@@ -133,7 +133,7 @@ def _refuse_method(method: object) -> None:
 
 
 class _Judged:
-    """For each setting of the relevant bits: bounds of parity · f (scaled to |f| <= 1), and the worst input so far."""
+    """For each relevant-bit setting: a lower bound of parity · f (scaled to |f| <= 1), and the least value found."""
 
     def __init__(self, W: np.ndarray, b: np.ndarray, u: np.ndarray, relevant_bits: tuple[int, ...], time_limit: float):
         self.begun, self.time_limit = monotonic(), time_limit
@@ -160,7 +160,7 @@ class _Judged:
         self.names = ["inputs" if known else "bound" for known in self.solved]
 
     def look_at(self, at: int, bits: Int8[np.ndarray, " bit"]) -> None:
-        """Flip irrelevant bits, starting at `bits`, to lower the margin; the relevant bits stay at `self.signs[at]`."""
+        """With relevant bits `self.signs[at]`: flip irrelevant bits, from `bits` on, to lower parity · output."""
         margin = restriction(self.net, self.relevant_bits, self.signs[at])
         better = lowered(margin, bits)
         value = float(margin.margins(better[None])[0])

@@ -37,12 +37,10 @@ class Cube(NamedTuple):
         out before the pattern was evaluated, `lower` is -inf and `least` is inf.
     where
         (pattern, bit) irrelevant bits of the input of least margin.
-    known
-        (pattern,) whether all inputs of the pattern were evaluated.
     exact
         For each pattern with exactly computed margins: its index, and the irrelevant bits of its least exact margin.
-    fails
-        Whether the margin of some input is not above 0.
+    known, fails
+        `known` (pattern,) tells whether all inputs of the pattern were evaluated. `fails` tells if any margin is <= 0.
     """
 
     lower: Float[np.ndarray, " pattern"]
@@ -56,9 +54,9 @@ class Cube(NamedTuple):
 def whole_cube(net: UnitScale, relevant_bits: Sequence[int], deadline: float) -> Cube:
     """Evaluate all inputs: the least margin (parity · output) for each setting of the relevant bits.
 
-    The evaluation goes part by part. Let w be the number of irrelevant bits that have a weight; bits without a weight
-    stay fixed. If w <= 16, a part has 2^16 inputs (or all inputs, if these are fewer). If w > 16, a part has 2^w
-    inputs. After `deadline`, on the clock `time.monotonic`, no part begins except the first.
+    Each setting has 2^w inputs, with w the number of irrelevant bits that have a weight. Bits without a weight stay
+    fixed. The evaluation goes in parts. If w >= 16, a part is one setting. If w < 16, a part has 2^(16 - w) settings,
+    or all settings if these are fewer. After `deadline` (on `time.monotonic`), no part begins except the first.
 
     Examples
     --------
@@ -111,7 +109,11 @@ def whole_cube(net: UnitScale, relevant_bits: Sequence[int], deadline: float) ->
 def _outputs(
     net: UnitScale, relevant_bits: Sequence[int], weighted: list[int], deadline: float
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield the index of each block's first relevant-bit setting, and outputs (setting, choice of bits `weighted`)."""
+    """Yield the outputs for all inputs, a few settings of the relevant bits at a time.
+
+    The integer is the index of the first setting. The array has a row per setting, and a column per combination of
+    values of the irrelevant bits `weighted`.
+    """
     k = len(relevant_bits)
     n_low = min(max(PART - len(weighted), 0), k)  # relevant bits that vary within a part
     last = list(relevant_bits)[k - n_low :][::-1]

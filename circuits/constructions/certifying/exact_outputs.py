@@ -18,7 +18,7 @@ def exact_outputs(
     u: Float[np.ndarray, " neuron"],
     inputs: Real[np.ndarray, "example input"],
 ) -> list[Fraction]:
-    """Exact output f(x) at each row x of `inputs`, whose entries are ±1.
+    """Exact output f(x) = uᵀ relu(W x + b) at each row x of `inputs`, whose entries are ±1.
 
     Examples
     --------

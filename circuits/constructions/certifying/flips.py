@@ -63,7 +63,7 @@ class Flips:
 
         Examples
         --------
-        The third example needs an unknown number of flips: at least 1 in the first set, and at least 3 in the second.
+        For 0, 2 and at least 1 flips, the median is unknown: 1 to 2. For 0, 1 and at least 3 flips, the median is 1.
 
         >>> flips = Flips(np.array([0.0, 2.0, 1.0]), np.array([0.0, 2.0, np.inf]))
         >>> flips.least, flips.median, Flips(np.array([0.0, 1.0, 3.0]), np.array([0.0, 1.0, np.inf])).median
@@ -150,9 +150,10 @@ def _if_equal(low: float, high: float) -> float:
 def _by_states(
     margin: Restriction, bits: Int8[np.ndarray, " bit"], rounding: float
 ) -> tuple[float, Int8[np.ndarray, " bit"] | None]:
-    """Fewest flips in `bits` (irrelevant bits) that make the margin <= `rounding`, and the bits after these flips.
+    """Fewest flips of irrelevant bits, from the values `bits` on, until parity · output is at most `rounding`.
 
-    If no flips make the margin so small, the result is (inf, None). All relu factors `margin.v` must be < 0.
+    The second result holds the bits after these flips. If no flips suffice, the result is (inf, None). The function
+    `margin` is parity · output. It has a term v·relu(h) per neuron that can be on or off. Every v must be negative.
     """
     constants, slopes = states(margin)
     x = bits.astype(np.float64)

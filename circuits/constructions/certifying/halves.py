@@ -47,7 +47,7 @@ def all_margins(constant, slope, A, c, v, n_bits, n_terms, out):
 
 
 def bits_of(entries: Int[np.ndarray, "*entry"], n_bits: int) -> Int8[np.ndarray, "*entry bit"]:
-    """The bits x in ±1 for indices `entries` of the array that `all_margins` writes.
+    """The lowest `n_bits` binary digits of each integer in `entries`, lowest digit first; -1 stands for the digit 0.
 
     Examples
     --------

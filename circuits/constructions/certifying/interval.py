@@ -45,12 +45,12 @@ def interval_bounds(
 def quick_bounds(
     net: UnitScale, relevant_bits: Sequence[int]
 ) -> tuple[Float[np.ndarray, " pattern"], Int8[np.ndarray, "pattern bit"]]:
-    """For each relevant-bit setting: a lower bound of the margin, and irrelevant bits from which to seek its minimum.
+    """For each relevant-bit setting: a lower bound of the margin, and an input from which to search for small margins.
 
-    The margin is parity · output, with the output scaled to absolute values <= 1. For each setting, the function finds
-    a linear function g of the irrelevant bits that is never above the margin. The bits returned are those at which g is
-    least: the margin is often least near these bits. The lower bound is the minimum of g (linear
-    bound) or, if larger, the bound of `interval_bounds` (interval bound).
+    The margin is parity · output, with the output scaled to absolute values <= 1. Each setting has a linear function g
+    of the irrelevant bits that is never above the margin. The lower bound is the minimum of g (linear bound) or, if
+    larger, the bound of `interval_bounds` (interval bound). The second result holds the irrelevant bits' values at
+    which g is least, since the margin is often least near these values.
 
     Examples
     --------

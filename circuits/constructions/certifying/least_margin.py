@@ -41,19 +41,17 @@ class Least(NamedTuple):
 
 
 def least(margin: Restriction, rounding: float, time_limit: float = 60.0, method: Method | None = None) -> Least:
-    """For fixed relevant bits: a lower bound of the margin (parity · output), and the other bits of least margin found.
+    """For fixed relevant bits: a lower bound of parity · output, and the input with the least value found.
 
     Parameters
     ----------
-    rounding
-        Bound of the float64 rounding error of the margin.
-    time_limit
-        Limit of a MILP, in seconds.
+    margin, rounding, time_limit
+        `margin` is parity · output as a function of the irrelevant bits. `rounding` bounds the float64 rounding error
+        of this function's values. `time_limit` is the limit of a MILP, in seconds.
     method
         "states" lists the on/off states of neurons, "inputs" evaluates all inputs, "milp" solves a MILP. The default is
         "states" with at most 12 relu terms v·relu(h), all with v < 0; else "inputs" with at most 16 irrelevant bits
-        that have a weight; else "milp". The method "states" raises an InputError for more than 18 relu terms, or for a
-        term with v > 0.
+        that have a weight; else "milp". "states" raises an InputError for more than 18 terms, or for a term with v > 0.
 
     Examples
     --------
@@ -79,7 +77,7 @@ def least(margin: Restriction, rounding: float, time_limit: float = 60.0, method
 
 
 def can_list_states(margin: Restriction) -> bool:
-    """Whether the margin is the minimum of at most 2^12 linear functions, one for each set of neurons that are on."""
+    """Whether the method "states" applies: the margin has at most 12 relu terms v·relu(h), and every v is below 0."""
     return len(margin.v) <= MOST_STATES and bool((margin.v < 0).all())
 
 
@@ -137,8 +135,9 @@ def _refuse_states(margin: Restriction) -> None:
     n_terms, n_raising = len(margin.v), int((margin.v > 0).sum())
     if n_raising:
         raise InputError(
-            f"method='states' needs every neuron that can be on or off to lower parity · output. Here, {n_raising} of "
-            f"{n_terms} such neurons raise parity · output. Leave `method` out: branch and bound allows these neurons."
+            f"method='states' allows no unstable neuron (on for some inputs, off for others) that raises "
+            f"parity · output. Here, {n_raising} of {n_terms} unstable neurons raise parity · output. "
+            f"Leave `method` out: branch and bound allows these neurons."
         )
     if n_terms > MOST_LISTED:
         size = 8 * len(margin.slope) * 2.0**n_terms / 2**30

@@ -6,9 +6,8 @@ the neuron's bias plus the weighted sum of the relevant bits. The factor v_i is 
 other neurons together give constant + slope·x. Every h_i is between l_i = c_i - ‖A_i‖₁ and h'_i = c_i + ‖A_i‖₁.
 
 The program has a variable z_j in {0, 1} for each bit x_j = 2 z_j - 1, and a variable y_i for each relu(h_i). If
-v_i > 0, the least margin has the least y_i, so y_i >= 0 and y_i >= h_i suffice. If v_i < 0, y_i needs upper limits:
-y_i <= h'_i d_i and y_i <= h_i - l_i (1 - d_i). A variable d_i in {0, 1} tells here whether neuron i is on
-(Tjeng, Xiao and Tedrake 2019).
+v_i > 0, the least margin has the least y_i, so y_i >= 0 and y_i >= h_i suffice. If v_i < 0, a variable d_i in {0, 1}
+tells whether neuron i is on, so that y_i <= h'_i d_i and y_i <= h_i - l_i (1 - d_i) (Tjeng, Xiao and Tedrake 2019).
 
 The solver HiGHS allows a gap of 1e-6 between bound and solution, and errors of 1e-7 in constraints. So the program
 multiplies the network, scaled to |f| <= 1, by 2^16, and sets `mip_rel_gap` to 0. `least_by_milp` returns HiGHS's bound.

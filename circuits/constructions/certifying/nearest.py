@@ -36,12 +36,11 @@ def flips_to_failure(
 
     Parameters
     ----------
-    net
-        A network with at most 20 irrelevant bits that have a weight.
+    net, deadline
+        The network has at most 20 irrelevant bits that have a weight. After `deadline`, on the clock `time.monotonic`,
+        no further margins near 0 are evaluated in exact arithmetic.
     relevant_bits, pattern, bits
         `pattern` (k,) holds the relevant bits' values, ±1. `bits` (example, bit) holds the irrelevant bits' values, ±1.
-    deadline
-        When to stop evaluating margins near 0 in exact arithmetic, on the clock `time.monotonic`.
 
     Examples
     --------
@@ -86,8 +85,9 @@ def _decide(
 ) -> None:
     """Decide by exact arithmetic, until `deadline`, whether parity · output <= 0 on the inputs marked in `doubtful`.
 
-    Entry i of a mask stands for the input whose irrelevant bits with a weight are `bits_of(i, …)`. A decided input is
-    unmarked in `doubtful`, and marked in `fails` if its parity · output is <= 0.
+    Each entry of the masks `doubtful` and `fails` belongs to one input. The binary digits of the entry's index, lowest
+    first, are the values of the irrelevant bits with nonzero weights; the digit 0 means -1. A decided input loses its
+    mark in `doubtful`. The input gets a mark in `fails` if its parity · output is <= 0.
     """
     entries, weighted = np.flatnonzero(doubtful), weighted_bits(net, relevant_bits)
     for start in range(0, len(entries), EXACT_AT_ONCE):

@@ -36,13 +36,13 @@ class UnitScale:
 
     @property
     def scale(self) -> float:
-        """Original network's output divided by this rescaled network's output: 2^`exponent`; inf if above floats."""
+        """Factor by which `unit_scale` divided the network's output: 2^`exponent`; inf if too large for a float64."""
         with np.errstate(over="ignore"):
             return float(np.ldexp(1.0, self.exponent))
 
     @property
     def rounding(self) -> float:
-        """Bound on float64 rounding errors in Σ u_i relu(W_i·x + b_i), this rescaled network's output, for x in ±1."""
+        """Bound on float64 rounding errors in Σ u_i relu(W_i·x + b_i), with this object's W, b and u, for x in ±1."""
         return 4.0 * sum(self.W.shape) * float(np.finfo(np.float64).eps)
 
 

@@ -58,9 +58,9 @@ class Tree(NamedTuple):
         (candidate, bit) inputs whose margin is so close to 0 that float64 cannot tell its sign.
     counts, values
         Counters and results; constants of this module are the indices. `values[BEST]` is the least margin computed.
-        `values[FLOOR]` is a lower bound of the margins of all inputs in closed nodes. `values[CLEAR]` is a lower bound
-        for fewer inputs: inputs with a computed margin <= `error`, perhaps <= 0, do not count. `values[CLOSED]` is the
-        share of inputs in closed nodes. `values[WORK]` counts evaluations of one neuron at one input.
+        `values[FLOOR]` is a lower bound of all margins in closed nodes. `values[CLEAR]` is another lower bound. It
+        ignores the margins computed as <= `error`, because float64 cannot prove that these are > 0. `values[CLOSED]`
+        is the share of inputs in closed nodes. `values[WORK]` counts evaluations of one neuron at one input.
     """
 
     rows: np.ndarray
@@ -88,8 +88,8 @@ class Tree(NamedTuple):
 def planted(A: np.ndarray, c: np.ndarray, v: np.ndarray, size: np.ndarray) -> Tree:
     """A search tree, with only its root filled, for the least margin Σ_i v_i relu(c_i + A_i·x) over all x in ±1.
 
-    Some input bits of a network are fixed; x holds the others. `A` (neuron, bit) has the weights on x. `c` (neuron,) is
-    each neuron's bias plus its weighted sum of the fixed bits. `v` (neuron,) is the readout weight times the parity.
+    A network's relevant bits are fixed; x holds the rest. `A` (neuron, bit) has the weights on x. `c` (neuron,) is the
+    bias plus weighted sum of the relevant bits. `v` (neuron,) is the readout weight times the relevant bits' parity.
     `size` (neuron,) is Σ|weight| over all input bits + |bias|. It bounds |c_i + A_i·x| and the rounding errors.
     """
     n_terms, n_bits = A.shape
@@ -136,12 +136,13 @@ def _fix(tree, depth, sign):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
 def _sort(rows, c, v, size, reach, n_terms, n_bits, place, sign, tree, depth):
-    """Write a search node: `n_terms` neurons v relu(c + rows·z), after one of the bits z in ±1 gets the value `sign`.
+    """Write the node at `depth` of the search tree: give one more input bit a value, then sort the neurons.
 
-    The parent node leaves the bits z[0], …, z[n_bits] free. The new node, at `depth`, fixes z[place], and the last bit
-    z[n_bits] moves to the index `place`. The root fixes no bit: its `sign` is 0, and z is z[0], …, z[n_bits - 1].
-    Leave out neurons that are never on. Add neurons that are always on to `constant` and `slope`. Keep the others as
-    terms. A neuron's `reach` is its Σ|rows| before the bit is fixed; `size` is Σ|weights| + |bias| over all input bits.
+    The parent node leaves the bits z in ±1 free. It has `n_terms` terms v relu(c + rows·z), one per neuron. `reach` is
+    each neuron's Σ|rows| over z; `size` is its Σ|weights| + |bias| over all input bits. First, z[place] gets the value
+    `sign`, and the last free bit moves to the index `place`: `n_bits` bits stay free. (The root has no parent. Its
+    `sign` is 0, and no bit gets a value.) Then the terms of neurons that are now always on are added to `tree.constant`
+    and `tree.slope`. Neurons that are never on drop out. All other neurons keep their terms.
     """
     to_rows, to_c, to_v, to_size, to_reach = (
         tree.rows[depth], tree.c[depth], tree.v[depth], tree.size[depth], tree.reach[depth],
@@ -177,10 +178,11 @@ def _sort(rows, c, v, size, reach, n_terms, n_bits, place, sign, tree, depth):
 def _bound(tree, depth, roundings, slope, score):
     """Write to `tree.lower` a lower bound of all margins (parity · output) in the node at `depth` of the search tree.
 
-    The node leaves some bits free. A linear lower bound replaces every relu that can be on or off. The sum of all terms
-    is then linear in the free bits, and `slope` gets its coefficients. `tree.error` gets a bound of the margins'
-    rounding errors, if each term undergoes `roundings` roundings. `score` gets, per free bit, a sum over the replaced
-    relus: the largest gap between term and linear bound, times the bit's share of Σ|weights on free bits|.
+    A neuron that can be on or off adds a term v·relu(h) to the margin. A linear function of h, never above the term,
+    replaces the term. The margin's bound is then a linear function of the node's free bits. `slope` gets its
+    coefficients, `tree.lower` its minimum. `tree.error` gets a bound of a margin's rounding errors; each term undergoes
+    `roundings` roundings. `score` tells how much each free bit loosens the bound: every neuron divides the largest gap
+    between its term and the linear function among the free bits, in proportion to its |weights| on these bits.
     """
     n_bits = tree.x.shape[0] - depth
     constant, mass = tree.constant[depth], tree.mass[depth]
@@ -208,7 +210,7 @@ def _bound(tree, depth, roundings, slope, score):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "reassoc"})
 def _try_least(tree, depth, slope):
-    """Evaluate the input with the lowest linear bound in a search node; keep the input if no margin so far is lower."""
+    """Evaluate the input that minimizes `slope`·z over a node's free bits z; keep the input of least margin so far."""
     n_bits = tree.x.shape[0] - depth
     x = np.empty(n_bits)
     rows, c, v, linear = tree.rows[depth], tree.c[depth], tree.v[depth], tree.slope[depth]
@@ -265,7 +267,7 @@ def _leaf(tree, depth, out):
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def _input(tree, depth, entry, bits):
-    """Write one input of a search node to `bits`. Bits not fixed by the node are binary digits of `entry`, -1 for 0."""
+    """Write an input of the search node at `depth` to `bits`. Its free bits are `entry` in binary, with -1 for 0."""
     for i in range(tree.x.shape[0]):
         bits[i] = tree.x[i]
     for bit in range(tree.x.shape[0] - depth):
@@ -287,14 +289,12 @@ def walk(tree, goal, prune, roundings, until):
     goal
         Finite goal: prove that all margins exceed it. A node closes if its lower bound is above `goal` despite rounding
         errors. The search stops if it knows a margin <= `goal` (for goal 0, a margin <= 0 despite rounding errors).
-        Goal inf: find the least margin. A node closes if its lower bound is >= the least margin found so far. Until
-        some margin is known to be <= 0 despite rounding errors, the lower bound must also be above 0 despite them.
+        Goal inf: find the least margin. A node closes if its lower bound is >= the least margin found so far, and one
+        of two facts holds. Either the bound exceeds the rounding error, or a margin <= 0 is already proved.
     prune
         Whether a lower bound may close a node. If False, the search evaluates every input.
-    roundings
-        Number of roundings that each term of an output undergoes.
-    until
-        Total work after which to pause.
+    roundings, until
+        Each term of an output undergoes `roundings` roundings. `until` is the total work after which to pause.
     """
     n_all = tree.x.shape[0]
     slope, score, out = np.empty(n_all), np.empty(n_all), np.empty(1 << min(LEAF, n_all))
