@@ -4,8 +4,7 @@
     seed{seed}/model_{epoch}.pt      {seed} and {epoch} stand for the numbers that are the seed and the epoch
     run-{seed}-step-{step}.pt        checkpoints counted in optimizer updates
 
-The weights determine the width, the number of inputs and the precision; the names determine the seeds and the steps. A
-config gives the task and the optimizer.
+The weights determine width, number of inputs and precision. A config gives the task and the optimizer.
 """
 
 import re
@@ -47,8 +46,7 @@ def from_state_dicts(
     out
         The run file to write.
     config
-        Model kind, task, optimizer and batch size. The files give the seeds, epochs, checkpoints, dtype, width, and the
-        number of inputs n.
+        Model kind, task, optimizer and batch size. The files give seeds, checkpoints, dtype, width and input count.
     keys
         Parameter -> its key in the files, such as {"W": "linear1.weight"}; by default the model's own names, or the
         keys of the released code of Merrill et al.
@@ -90,14 +88,16 @@ def from_state_dicts(
 
 
 class _Which(NamedTuple):
-    """A checkpoint: its seed, and its epoch or step."""
-
     seed: int
-    number: int
+    number: int  # epoch or step
 
 
 def _matching(pattern: str, seed: int) -> tuple[str, dict[_Which, Path]]:
-    """Returns the unit, "epoch" or "step", and the matching files; their seed is `seed` if `pattern` has no {seed}."""
+    """Find the files that match `pattern`, and read the seed and the epoch or step of each file from its name.
+
+    Returns the unit of the numbers in the names, "epoch" or "step", and a dict from (seed, epoch or step) to the file.
+    If `pattern` has no placeholder {seed}, the seed of every file is `seed`.
+    """
     given = re.findall(r"\{(\w*)\}", pattern)
     wrong = [name for name in given if name not in PLACEHOLDERS]
     if wrong or len(set(given)) < len(given) or {"epoch", "step"} <= set(given):
@@ -153,8 +153,8 @@ def _last_number(path: Path, match: re.Match[str]) -> int:
 def _fitted(config: Config, parameters: Arrays, lengths: Mapping[str, int], pattern: str | Path) -> Config:
     """The config with the width, the number of inputs and the dtype that the weights in `parameters` have.
 
-    `lengths` gives the length of each dimension of the weights, such as {"neuron": 5, "input": 3}. The result has no
-    checkpoints yet. Its source names `pattern`, the pattern of the imported files.
+    `lengths` has the length of each dimension of the weights, such as {"neuron": 5, "input": 3}. The result's `source`
+    names `pattern`, the pattern of the imported files. The caller later replaces `seeds`, `epochs` and `checkpoints`.
     """
     data: dict[str, Any] = config.model_dump(mode="json")
     for part, field, dim in (("model", "width", "neuron"), ("task", "n", "input")):

@@ -60,9 +60,9 @@ def fourier_losses(result: xr.Dataset) -> go.Figure:
 def fourier_measures(result: xr.Dataset) -> go.Figure:
     """Measures over epochs that show whether the network computes with waves of a few key frequencies.
 
-    Some measures are the share of the logits that waves of key frequencies explain, and the share that is the same for
-    all inputs. One measure says whether the phases of each neuron's input and output waves fit each other. The Gini
-    coefficients say how unequal the frequencies' norms in the weights are.
+    Three measures are shares of the logits. Two of them belong to waves of key frequencies; the third is the part that
+    is the same for all inputs. One measure says whether the phases of each neuron's input and output waves fit each
+    other. The Gini coefficients say how unequal the frequencies' norms in the weights are.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Reading a learned circuit: gates of neurons, elements (merged parallel neurons), matches, path cost."""
+"""The logic gates that a trained network has learned, and the hand-built networks (constructions) that it resembles."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ class Circuit:
     matches
         Match to each construction, the nearest first.
     price
-        Path cost Σ|u|·‖(w, b)‖ and margin of the network before neurons are merged, with the weights on all inputs.
+        Path cost Σ|u|·‖(w, b)‖ and margin of the network. Neurons are not merged; w has the weights on all inputs.
     """
 
     gates: Gates

@@ -30,10 +30,10 @@ from circuits.constructions.verifying.averaging import averaged_activations
 
 
 class Price(NamedTuple):
-    """Path cost P and margin m of a network, and its cost per margin with its own and with the best readout weights.
+    """Path cost Σ|u|·‖(w, b)‖ and margin of a network Σ u·relu(w·x + b) for parity, and the ratio cost / margin.
 
-    `per_margin` is P/m, or NaN if m <= 0. `resolved` is the least P/m that the same neurons reach with any readout
-    weights, or NaN if no readout weights give m > 0.
+    `margin` is the least parity × output over the relevant bits' settings; outputs are means over the other bits.
+    `per_margin` is the ratio, NaN if margin <= 0. `resolved` is the least ratio over all u, NaN if none has margin > 0.
     """
 
     cost: float

@@ -1,12 +1,12 @@
 """Circuit elements: neurons with near-parallel (w, b) and readout weights of the same sign count as one element.
 
 Training often splits one gate over several neurons. relu(αv·x) = α relu(v·x) for α > 0, so parallel neurons whose
-readout weights have the same sign equal the single neuron Σ|u_j| (w_j, b_j) with readout ±1. The neurons whose path
-norm |u|·‖(w, b)‖ exceeds 2 % of the largest form a graph. Two neurons are linked if the cosine of their (w, b) is above
-.9 and their u have the same sign. Elements are the connected components of this graph, sorted by summed path norm.
+readout weights have the same sign equal the single neuron Σ|u_j| (w_j, b_j) with readout ±1.
 
-Neurons are first sorted by falling path norm, then by their weights. So a network with permuted neurons has exactly the
-same elements. The floor of 2 % depends on the largest neuron; pieces of a split small neuron may fall below the floor.
+The path norm of a neuron is |u|·‖(w, b)‖. A neuron counts if its path norm is above 2 % of the network's largest path
+norm, so pieces of a split small neuron may not count. Two neurons that count are linked if the cosine of their (w, b)
+is above .9 and their u have the same sign. Neurons that are linked, directly or through others, form one element.
+Elements are sorted by summed path norm. The order of the neurons has no effect at all: the code sorts them first.
 """
 
 from typing import NamedTuple
@@ -45,7 +45,7 @@ def elements(
     Parameters
     ----------
     cosine
-        Two neurons are linked if the cosine of their (w, b) is above this.
+        Two neurons belong to one element if their u have the same sign and the cosine of their (w, b) is above this.
     floor
         A neuron counts if its path norm |u|·‖(w, b)‖ is above this share of the largest path norm.
 

@@ -35,8 +35,7 @@ class Gates:
 
     The gate fires if at least `t` of k bits agree with `signs`. For two other gates, `t` is a negative code: CONSTANT
     for a gate without weights (`signs` is 0), and LINEAR for relu(signs·bits). `cosine`, -1..1, compares the (weights,
-    bias) of neuron and gate. `expected` is the sign of the gate's readout weight in a network for parity, or 0 if the
-    gate does not correlate with parity.
+    bias) of neuron and gate. `expected` is the readout sign that parity needs for the gate, or 0 if it needs none.
     """
 
     t: Int[np.ndarray, " neuron"]
@@ -48,8 +47,8 @@ class Gates:
     def names(self) -> list[str]:
         """Short name of each neuron's nearest gate: A(+-+) is an AND gate that fires on the bits 1, -1, 1.
 
-        The letter is A for AND, M for majority, L for relu(signs·bits), or T2 if at least 2 of the k bits must have
-        these signs. The constant gate is "1". A cosine of at most .9 between neuron and gate gives "?".
+        A means AND, M majority, L relu(signs·bits), and 1 the constant gate. T2(++-+) fires if at least 2 of the bits
+        have these signs. A neuron whose cosine to its nearest gate is at most .9 gets the name "?".
         """
         k = self.signs.shape[1]
         return [

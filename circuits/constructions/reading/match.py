@@ -1,14 +1,16 @@
-"""Match of a learned circuit to a construction, neuron by neuron, up to the symmetries of parity.
+"""Comparison of a trained network with a hand-built network for parity (a construction), neuron by neuron.
 
-Both are networks Σ_j u_j relu(w_j·z + b_j) of the k relevant bits z. In the circuit, parallel neurons are merged into
-one *element*. A network for parity still computes parity if its bits are permuted, or if one bit and all u_j change
-sign. These changes turn the construction into its *forms*: one for the DNF, at most 2^k for a network that depends only
-on the sum of the bits. The circuit is compared with every form.
+Both networks compute Σ_j u_j relu(w_j·z + b_j) from the k relevant bits z. Parallel neurons of the trained network are
+already merged; a merged neuron is called an element. The code pairs elements with neurons of the construction:
 
-An element and a neuron of the form, both with the same sign of u, can match in two cases: if the cosine between their
-(w, b) is above .9, or if they have the same nearest logic gate and fire on the same bit settings. AND gates need the
-second case: their biases are smaller in papers than in learned networks. The best match has the most pairs; among equal
-numbers of pairs, it has the largest sum of cosines (linear assignment problem). The sizes of (w, b) and u do not count.
+1. A network still computes parity if its bits are permuted, or if one bit and all u_j change sign. The networks
+   that these changes make from the construction are its forms. The code tries every form. A network that depends only
+   on the sum of the bits has at most 2^k forms. A network with one AND gate for every bit setting has a single form.
+2. An element and a neuron with the same sign of u may be paired in two cases: if the cosine between their (w, b) is
+   above .9, or if they have the same nearest logic gate and fire on the same bit settings. AND gates need the second
+   case: their biases are smaller in papers than in learned networks.
+3. The best match has the most pairs. Among matches with equally many pairs, the best has the largest sum of cosines
+   (linear assignment problem). The sizes of (w, b) and u do not count.
 """
 
 from collections.abc import Iterator, Mapping
@@ -134,8 +136,7 @@ Form = tuple[np.ndarray, np.ndarray, np.ndarray]
 def forms(construction: Construction) -> Iterator[tuple[tuple[int, ...], tuple[int, ...], Form]]:
     """Every distinct network from permuting and flipping a construction's bits, as (permutation, signs, (W, b, u)).
 
-    The search starts at the construction itself, which is the first result. It swaps neighboring bits and flips the
-    first bit, in exact arithmetic.
+    The first result is the construction itself. The search compares networks in exact arithmetic.
 
     Examples
     --------
@@ -194,7 +195,7 @@ def _assigned(
     signs: tuple[int, ...],
     form: Form,
 ) -> tuple[float, Match]:
-    """Cost and `Match` of the best pairing with the neurons of `form`: most pairs first, then largest cosines."""
+    """Cost and `Match` of the best pairing of `learned` neurons with neurons of `form`; better pairings cost less."""
     built = _Directions(*form)
     n_learned, n_built = len(learned.rows), construction.n_neurons
     unmatched = 2.0 * min(n_learned, n_built) + 1  # more than all cosines together can gain

@@ -24,9 +24,10 @@ PROBED_VALUES = 512  # limit of a half if the weights may not fit
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def _add_sign(values, shares, count, step, tolerance, into, shares_into, most):
-    """Write the distribution of X ± step to `into` and `shares_into`; return its number of values, -1 if above `most`.
+    """Add ±step, with a random sign, to a random number X; returns how many values the sum has, or -1 if over `most`.
 
-    X has the ascending `values[:count]`, with probabilities `shares[:count]`. Values within `tolerance` are merged.
+    X has the ascending values `values[:count]` with probabilities `shares[:count]`. The values of the sum go to `into`,
+    their probabilities to `shares_into`. Values within `tolerance` are merged.
     """
     low, high, sums = 0, 0, 0
     while low < count or high < count:
@@ -49,12 +50,13 @@ def _add_sign(values, shares, count, step, tolerance, into, shares_into, most):
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def half_laws(weights, start, stop, values, shares, most):
-    """Write the distributions of both halves of Σ ±weights[start:stop]; returns the arrays `count` and `buffer`.
+    """Split weights[start:stop] into two halves, and write the distribution of Σ ±w over each half, with random signs.
 
-    `values` and `shares` (half, buffer, value) have two buffers per half, used in turn. In the end, half h has
-    `count[h]` values in `values[h, buffer[h]]`, with their probabilities in `shares[h, buffer[h]]`. `weights` are >= 0,
-    largest first. A weight equal to the previous weight goes to the same half, any other weight to the half with fewer
-    values. If this half would exceed `most` values, the other half gets the weight. If both would, count[0] is -1.
+    The weights are >= 0, largest first. A weight equal to the previous weight goes to the same half, any other weight
+    to the half whose sum has fewer values. If this half would exceed `most` values, the other half gets the weight. If
+    both would, count[0] is -1. `values` and `shares` (half, buffer, value) have two buffers per half, used in turn. The
+    results are `count` and `buffer` (half,). The sum over half h has `count[h]` values, in `values[h, buffer[h]]`, with
+    their probabilities in `shares[h, buffer[h]]`.
     """
     count, buffer = np.ones(2, np.int64), np.zeros(2, np.int64)
     values[:, 0, 0], shares[:, 0, 0] = 0.0, 1.0
@@ -86,8 +88,8 @@ def half_laws(weights, start, stop, values, shares, most):
 def values_allowed(weights, start, stop):
     """Limit (4096 or 512) on the distinct sums Σ ±w of each half of weights[start:stop]; beyond, `half_laws` gives up.
 
-    A group of n equal weights has n + 1 signed sums. The limit is 4096 if the product of n + 1 over all groups is at
-    most 2^24. Otherwise the limit is 512, usually enough if the weights are small multiples of one number.
+    Here n equal weights form a group with n + 1 sums. The limit is 4096 if the product of n + 1 over all groups of the
+    whole slice is at most 2^24. Otherwise it is 512, usually enough if the weights are small multiples of one number.
     """
     bits, same = 0.0, 1
     for i in range(start, stop):

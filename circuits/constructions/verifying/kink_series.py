@@ -82,11 +82,12 @@ def series_sums(at, weights, width, half_period, n_terms, by_square, plain):
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def bracket(x, by_square, plain, reach, width, half_period, n_terms):
-    """Estimate of E relu(x + Y) for Y = Σ ±w_i over random signs, and a bound of the estimate's error.
+    """Estimate of E relu(x + Y) from two Fourier sums, for Y = Σ ±w_i with random signs, and a bound of its error.
 
-    `reach` is Σ|w_i|. Let θ_m = (2m + 1) π / half_period and P_m = exp(-(width θ_m)²/2) Π_i cos(θ_m w_i), where `width`
-    is the standard deviation of the noise that smooths the kink. Over m = 0, …, n_terms - 1, `plain` is the sum
-    Σ_m P_m cos(θ_m x), and `by_square` is Σ_m P_m cos(θ_m x)/(2m + 1)².
+    E relu(x + Y) is (x + E|x + Y|)/2. To find E|x + Y|, the code adds normal noise with the standard deviation `width`
+    to Y, and uses the Fourier series of a triangular wave with the period 2 · half_period in place of |y|. The noise
+    makes E|x + Y| larger. `by_square` gives this larger value, and `plain` gives a bound of the increase; the estimate
+    subtracts half of the bound. Both are sums of `n_terms` terms, results of `series_sums` at x. `reach` is Σ|w_i|.
     """
     smoothed = half_period / 2 - 4 * half_period / math.pi**2 * by_square
     excess = 4 * width**2 / half_period * plain

@@ -49,8 +49,8 @@ class Verification:
     printed
         Firing condition of each neuron in the network's publication; empty if the publication prints none.
     train_largest_output
-        Largest |f| of the run's network on its training set; None if there is no training set. The network counts as
-        collapsed if this value is below 1e-3. If it is None, the largest |f| on the relevant bits' settings decides.
+        Largest |output| on the training set; None if there is no training set. The network counts as collapsed if this
+        value is below 1e-3. If it is None, the largest |output| over the settings of the relevant bits decides.
     """
 
     name: str

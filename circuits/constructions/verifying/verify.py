@@ -26,11 +26,9 @@ def verify(
     Parameters
     ----------
     network
-        A construction, or a mapping with the arrays "W" (neuron, input), "b" (neuron,) and "u" (neuron,). Floats are
-        exact: every float is a rational.
+        A construction, or a mapping with arrays "W" (neuron, input), "b" (neuron,) and "u" (neuron,). Floats are exact.
     relevant_bits
-        For arrays: indices of the relevant bits, in any order; by default all inputs. All bits of a construction are
-        relevant, so it takes no relevant_bits.
+        For arrays: indices of the relevant bits, in any order; by default all inputs. A construction takes none.
     name, neurons
         For arrays: name of the network, and names of its neurons, by default h0, h1, …
     train_largest_output
@@ -39,14 +37,14 @@ def verify(
 
     Returns
     -------
-    The verification. `computes_parity` is the verdict; `str()` explains it. Bits and neurons are numbered from 0 in
-    ascending order, as arrays index them. Merrill et al. 2023 number from 1: their x1 and h1 are x0 and h0 here.
+    The verification. `computes_parity` is the verdict; `str()` explains it. `n_left_out` counts the other inputs that
+    affect the output. Bits and neurons are numbered from 0: the x1 and h1 of Merrill et al. 2023 are x0 and h0 here.
 
     Raises
     ------
     InputError
         `relevant_bits` does not name inputs of the network, the shapes do not fit, a weight is NaN or infinite, or
-        there are too many patterns.
+        the activations on all settings of the relevant bits need too much memory.
 
     Examples
     --------

@@ -79,8 +79,8 @@ def against(
 def _bounds(line: xr.DataArray) -> np.ndarray:
     """Mask (run, seed): True if the epoch in `line` is only an upper bound, so that the true epoch may be earlier.
 
-    If the name of `line` is `memorization_epoch`, the mask is the coordinate `memorization_censored` of `line`. Other
-    names that end in `_epoch` have such a coordinate too. Without this coordinate, the mask is False everywhere.
+    The mask is a coordinate of `line`. Its name is the name of `line` with `_censored` in place of `_epoch`, such as
+    `memorization_censored` for `memorization_epoch`. If `line` lacks this coordinate, the mask is False everywhere.
     """
     censored = str(line.name).replace("_epoch", "_censored")
     if censored == line.name or censored not in line.coords:

@@ -72,7 +72,7 @@ def domains(n_panels: int) -> list[list[float]]:
 
 
 def _drawn_steps(values: xr.DataArray) -> Int[np.ndarray, " some"]:
-    """Indices of at most 160 checkpoints to draw. On a log axis, index 0 is the first checkpoint after epoch 0."""
+    """Indices in `drawable(values)` of at most 160 checkpoints to draw; `drawable` drops epoch 0 on a log axis."""
     return spread(np.maximum(epochs(drawable(values)).values, 1e-9), MOST_COLUMNS)
 
 
@@ -89,7 +89,6 @@ def _heat(values: xr.DataArray, rows: str, axis: str) -> go.Heatmap:
 
 
 def _marks(values: xr.DataArray, marked: list[int], axis: str) -> go.Scatter:
-    """Triangles on the right edge of a heat map: one at each y value in `marked`; their x is the last epoch."""
     end = float(epochs(values).values[-1])
     return go.Scatter(
         x=[end] * len(marked), y=marked, yaxis=axis, mode="markers", cliponaxis=False, hoverinfo="skip",

@@ -2,8 +2,7 @@
 
 The maps lie side by side, as tiles of one large heat map. The axes of the figure show one tile. A slider for the grid's
 columns moves the range of the x axis, and a slider for the grid's rows moves the range of the y axis. In plotly, a
-slider sets fixed values and does not know other sliders. Since each slider here moves its own axis, two sliders reach
-every tile without JavaScript.
+slider sets fixed values and does not know other sliders. Here each slider moves its own axis, without JavaScript.
 """
 
 from collections.abc import Sequence
@@ -56,9 +55,10 @@ def tile_range(index: int, size: int) -> list[float]:
 
 
 def tile_axis(n_tiles: int, size: int, first: int, labels: Sequence[str] | None = None) -> dict[str, Any]:
-    """An axis along several tiles that first shows tile number `first`; each tile has `size` cells along the axis.
+    """An axis along `n_tiles` small maps (tiles) in a large heat map. At first, the axis shows only the tile `first`.
 
-    `labels` has a text for each cell of a tile, equal in all tiles. Without `labels`, cells are numbered from 0.
+    Each tile has `size` cells along the axis. `labels` has a text for each cell of a tile, the same texts in all tiles.
+    Without `labels`, the cells of each tile are numbered from 0.
     """
     distance = max(1, round(size / 6 / 5) * 5) if size > 12 else 2
     within = list(range(0, size, distance))
