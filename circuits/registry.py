@@ -63,15 +63,13 @@ class PresetEntry(Entry):
 
 TASKS = {
     "parity": Entry("Sparse parity: the product of k hidden bits out of n.", "circuits.tasks.parity:Parity"),
-    "modular": Entry(
-        "Modular arithmetic: x ∘ y mod p, or the sum of several numbers mod p.", "circuits.tasks.modular:Modular"
-    ),
+    "modular": Entry("Modular arithmetic: x ∘ y mod p, or a sum of numbers mod p.", "circuits.tasks.modular:Modular"),
 }
 
 MODELS = {
     "relu": Entry("One hidden layer: f(x) = u·relu(W x + b).", "circuits.models.relu:Relu"),
-    "mlp": Entry("Any number of hidden layers. Inputs are signs (±1) or one-hot vectors.", "circuits.models.mlp:MLP"),
-    "embedded_mlp": Entry("Any number of hidden layers, on embedded tokens.", "circuits.models.mlp:EmbeddedMLP"),
+    "mlp": Entry("MLP of any number of hidden layers, on signs (±1) or one-hot vectors.", "circuits.models.mlp:MLP"),
+    "embedded_mlp": Entry("MLP of any number of hidden layers, on embedded tokens.", "circuits.models.mlp:EmbeddedMLP"),
     "rnn": Entry("A recurrent network with tanh, on tokens.", "circuits.models.recurrent:RNN"),
     "lstm": Entry("A long short-term memory, on tokens.", "circuits.models.recurrent:LSTM"),
     "transformer": Entry(
@@ -133,7 +131,7 @@ MEASUREMENTS = {
     ),
     "constructions": MeasurementEntry(
         "Logic gate most like each neuron, number of neurons that the predictions need (near-parallel neurons count "
-        "as one), match with hand-built networks, path cost, margin.",
+        "as one), match with hand-built networks, path cost Σ|readout|·‖(weights, bias)‖, margin.",
         "circuits.analysis.parity.constructions:CONSTRUCTIONS",
         "circuits.analysis.subnetworks.options:MergeOptions",
         "circuits.figures.parity.constructions:figures",
@@ -233,9 +231,10 @@ PRESETS = {  # each is made by the function of its name
 BUILDING = "circuits.constructions.building"
 PUBLISHED = f"{BUILDING}.published"
 CONSTRUCTIONS = {
-    "dnf": ConstructionEntry("2^k AND gates, any k: Merrill et al. 2023, Prop. 1.", f"{BUILDING}.and_gates:dnf"),
+    "dnf": ConstructionEntry("k-bit parity, 2^k AND gates: Merrill et al. 2023, Prop. 1.", f"{BUILDING}.and_gates:dnf"),
     "thesis_dnf": ConstructionEntry(
-        "2^k AND gates (half never fire), any k: Fuangkawinsombut 2024, Prop. 4.1.", f"{BUILDING}.and_gates:thesis_dnf"
+        "k-bit parity by 2^k AND gates; half of the gates never fire: Fuangkawinsombut 2024, Prop. 4.1.",
+        f"{BUILDING}.and_gates:thesis_dnf",
     ),
     "six_neuron": ConstructionEntry("3-bit parity: Merrill et al. 2023, Prop. 2.", f"{PUBLISHED}:six_neuron"),
     "four_neuron": ConstructionEntry("3-bit parity: Merrill et al. 2023, Prop. 3.", f"{PUBLISHED}:four_neuron"),
@@ -244,7 +243,7 @@ CONSTRUCTIONS = {
         "k-bit parity by k + 1 neurons: Merrill et al., Prop. 3, for any k.", f"{BUILDING}.threshold_gates:threshold"
     ),
     "min_norm": ConstructionEntry(
-        "k-bit parity, k up to 6: 2^k neurons with the least Σ|readout|·‖(weights, bias)‖ per margin.",
+        "k-bit parity, k up to 6, by 2^k neurons. No network of equal margin has a lower Σ|readout|·‖(weights, bias)‖.",
         f"{BUILDING}.least_norm:min_norm",
     ),
     "modular_addition": ConstructionEntry(

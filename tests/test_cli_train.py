@@ -174,7 +174,7 @@ def test_every_field_of_a_preset_can_be_set(planned):
 def test_a_set_that_undoes_one_before_it_is_refused(words, refused):
     first, last = (word.partition("=")[0] for word in (words[0], words[-1]))
     message = refused("merrill-2023", *[word for one in words for word in ("--set", one)])
-    assert message.startswith(f"error: --set: {last} undoes {first}, which comes before it. Leave one of them out. If")
+    assert message.startswith(f"error: --set: {last} undoes {first}. Put {first} after {last}. If")
 
 
 def test_a_set_that_changes_or_repeats_what_was_set_before_is_not_refused(planned):

@@ -36,7 +36,7 @@ def test_a_part_of_a_new_kind_begins_with_its_defaults():
         ({"overrides": {"model.widht": 3}}, r"there is no 'model\.widht' in the config\. Did you mean 'width'\?"),
         ({"overrides": {"model.kind": "linaer"}}, "model: there is no model 'linaer'"),
         ({"overrides": {"epochs": 1.5}}, r"^epochs: must be a whole number \(given: 1\.5\)$"),
-        ({"overrides": {"model.width": 3, "model": {"kind": "relu"}}}, "model undoes model.width, which comes before"),
+        ({"overrides": {"model.width": 3, "model": {"kind": "relu"}}}, r"undoes model\.width\. Put model\.width after"),
     ],
 )
 def test_errors_name_the_field_or_the_preset(arguments, message):

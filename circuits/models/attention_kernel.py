@@ -6,10 +6,9 @@ row r has a score s[h, r] and a vector table[h, r]. The sum of an example n star
     mixed[n] = base + Σ_h Σ_i weight[n, i, h] table[h, r_i]
     weight[n, i, h] = exp s[h, r_i] / (1 + Σ_j exp s[h, r_j])        (a softmax over the scores and one more score, 0)
 
-With 4 heads and 2 places, an entry of `mixed` is a sum of 8 products. For comparison: if a transformer of width 128
-multiplies a vector by a weight matrix, an entry of the result is a sum of 128 products. In the backward pass, one
-thread sums the gradient of a row over the examples with this row, in a fixed order. So the bits of the gradient depend
-neither on the number of threads nor on the other rows.
+With 4 heads and 2 places, an entry of `mixed` is a sum of 8 products. For comparison, an entry of a vector times a
+128 × 128 matrix is a sum of 128 products. In the backward pass, one thread sums the gradient of a row over the examples
+with this row, in a fixed order. So the bits of the gradient depend neither on the number of threads nor on other rows.
 """
 
 import os
@@ -28,19 +27,20 @@ _RELAXED = {"reassoc", "contract", "nsz", "arcp"}  # sums may be vectorized; NaN
 
 
 class Places(NamedTuple):
-    """Which rows of a table of vectors each example uses, as int64 arrays on the CPU.
+    """For sequences of tokens: the table row of each token, and the sequences that use each row; int64 on the CPU.
 
-    Examples are sequences, and a place is a position in a sequence. An example uses one row at each place. Each row
-    belongs to one place; rows of later places have larger indices.
+    The table has one row (a vector) for each pair of a place and a token. A place is a position in the sequences, so a
+    token has different rows at different places. Rows of later places have larger indices. An example is a sequence.
     """
 
     rows: np.ndarray
-    """(example, place): at position i of its sequence, example n uses row rows[n, i] of a table of vectors."""
+    """(example, place): rows[n, i] is the index of the table row for the token at position i of sequence n."""
     place: np.ndarray
-    """(row,): place[r] is the only position in a sequence at which examples use row r of a table of vectors."""
+    """(row,): each row of a table stands for one token at one position in the sequences; place[r] is this position."""
     examples: np.ndarray
+    """Indices of sequences: those that use table row 0 in ascending order, then those that use row 1, and so on."""
     starts: np.ndarray
-    """(row + 1,): examples[starts[r] : starts[r + 1]] use row r of a table of vectors; they are in ascending order."""
+    """(row + 1,): the indices of the sequences that use row r of a table are examples[starts[r] : starts[r + 1]]."""
 
 
 def places_of(rows: Int[np.ndarray, "example place"]) -> Places:
@@ -73,8 +73,8 @@ def mixture(
 ) -> Float[torch.Tensor, "example column"]:
     """Weighted sum of each example's table rows, plus `base`, on the CPU; differentiable in scores, table and base.
 
-    `places` says which rows r an example uses. In each head, row r has a score s_r, and its weight in the sum is
-    exp(s_r) / (1 + Σ exp(s)), where Σ runs over the example's rows. The sum runs over these rows and all heads.
+    In one head, let s_1, s_2, … be the scores of an example's rows (`places.rows`). The i-th row is multiplied by
+    exp(s_i) / (1 + exp(s_1) + exp(s_2) + …). The products for all these rows and all heads are added to `base`.
 
     Examples
     --------
@@ -153,10 +153,10 @@ _compiled: Any = numba.njit(nogil=True, cache=True, fastmath=_RELAXED, error_mod
 @no_type_check
 @_compiled
 def _mix(scores, table, base, rows, indices, first, last, weights, mixed):
-    """For examples indices[first:last], fill in softmax `weights` (example, place, head) and `mixed` (example, column).
+    """For each example n in indices[first:last], write attention weights to `weights` and a weighted sum to `mixed`.
 
-    At position i of its sequence, called place i, example n uses row r = rows[n, i] of `table` (head, row, column). The
-    weighted sum of its rows is mixed[n] = base + Σ_h Σ_i weights[n, i, h] table[h, r].
+    Example n uses row r_i = rows[n, i] at position i. In head h, the row has the score s_i = scores[h, r_i], the weight
+    exp(s_i) / (1 + Σ_j exp(s_j)) and the vector table[h, r_i]. Over all i and h, mixed[n] is base + Σ weight · vector.
     """
     n_heads, n_places = scores.shape[0], rows.shape[1]
     zero = scores.dtype.type(0)
@@ -201,10 +201,11 @@ def _add_four(total, weights, a, b, c, d):
 @no_type_check
 @_compiled
 def _gradients_of_rows(table, weights, gradient, place, examples, starts, first, last, of_weights, of_table):
-    """For table rows first to last - 1, fill in `of_table` and `of_weights`, the gradients of table and weights.
+    """Compute the gradients of rows first to last - 1 of `table` (of_table) and of the rows' weights (of_weights).
 
-    Examples examples[starts[r] : starts[r + 1]] use row r, all at place[r] (a position in a sequence). `gradient`
-    (example, column) is the gradient of each example's weighted sum of rows.
+    The output of each example n in examples[starts[r] : starts[r + 1]] contains weights[n, i, h] table[h, r], for every
+    head h and with i = place[r]. gradient[n] (column,) is the gradient of this output. So of_weights[n, i, h] is the
+    dot product of gradient[n] and table[h, r], and of_table[h, r] is Σ_n weights[n, i, h] gradient[n].
     """
     for r in range(first, last):
         i = place[r]
@@ -252,11 +253,11 @@ def _dot(a, b):
 @no_type_check
 @_compiled
 def _gradients_of_scores(weights, of_weights, place, examples, starts, of_scores):
-    """Fill in `of_scores` (head, row), the gradients of scores whose softmax is `weights` (example, place, head).
+    """Compute `of_scores` (head, row), the gradients of attention scores, from the gradients of attention weights.
 
-    Examples examples[starts[r] : starts[r + 1]] use row r, all at place i = place[r] (a position in a sequence). In one
-    example and one head, let A_j be the weight at place j, and ∂A_j the gradient of this weight, from `of_weights`. The
-    gradient of the row's score is the sum of A_i (∂A_i - Σ_j A_j ∂A_j) over the examples that use the row.
+    The weights are a softmax of scores. In example n and head h, position j of the sequence has the weight A_j =
+    weights[n, j, h], whose gradient is G_j = of_weights[n, j, h]. Each example n in examples[starts[r] : starts[r + 1]]
+    uses the score of row r, at position i = place[r]. This adds A_i (G_i - Σ_j A_j G_j) to the gradient of this score.
     """
     n_heads, n_rows = of_scores.shape
     for r in range(n_rows):

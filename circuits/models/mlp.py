@@ -156,9 +156,9 @@ class EmbeddedMLP(MLP):
         return {"embed": (dims, shape), **super().shapes(signature)}
 
     def initial(self, signature: Signature, seed: int) -> dict[str, np.ndarray]:
-        """`MLP`'s parameters, and embeddings N(0, 1) as in `nn.Embedding`, or N(0, 1/d_vocab) if `init` is normal."""
+        """`MLP`'s parameters, and Gaussian embeddings: N(0, 1) if `init` is "uniform", N(0, 1/d_vocab) if "normal"."""
         shapes = self.shapes(signature)
-        scale = (signature.d_vocab or 1) ** -0.5 if self.init == "normal" else 1.0
+        scale = (signature.d_vocab or 1) ** -0.5 if self.init == "normal" else 1.0  # 1 as in nn.Embedding
         embed = generator("init", seed, 1).normal(0, scale, shapes["embed"][1])
         return {**super().initial(signature, seed), "embed": embed}
 

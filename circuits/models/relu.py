@@ -1,7 +1,6 @@
 """One hidden ReLU layer: f(x) = uᵀ relu(W x + b), without an output bias.
 
-Merrill et al. 2023, section 2. Initialization as in PyTorch's `nn.Linear`: W and b uniform on ±1/√(number of
-inputs), u uniform on ±1/√width.
+Merrill et al. 2023, section 2. Initialization is that of PyTorch's `nn.Linear`: uniform on ±1/√(fan-in).
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ class Relu(Model):
         return {"W": (("neuron", "input"), (self.width, signature.n_inputs)), "b": neurons, "u": neurons}
 
     def initial(self, signature: Signature, seed: int) -> dict[str, np.ndarray]:
-        """Initial parameters, uniform on ±1/√(fan-in), drawn in the order W, b, u from one random stream per seed."""
+        """Weights W, biases b, output weights u, uniform on ±1/√fan-in. A stream per seed draws them in this order."""
         random = generator("init", seed)
         bound = {"W": signature.n_inputs**-0.5, "b": signature.n_inputs**-0.5, "u": self.width**-0.5}
         return {

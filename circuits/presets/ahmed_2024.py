@@ -27,12 +27,12 @@ INTRODUCED = (500, 2000)
 
 
 def ahmed_2024_lstm() -> list[Config]:
-    """Figure 5.2: an LSTM trained on 30, 50 and 70 % of all pairs."""
+    """Figure 5.2: an LSTM learns x + y mod 113 from 30, 50 or 70 % of all pairs (x, y)."""
     return _by_fraction("ahmed-2024-lstm", "Figure 5.2", ["lstm"])
 
 
 def ahmed_2024_rnn() -> list[Config]:
-    """Figure 5.3: an RNN trained on 30, 50 and 70 % of all pairs."""
+    """Figure 5.3: an RNN learns x + y mod 113 from 30, 50 or 70 % of all pairs (x, y)."""
     return _by_fraction("ahmed-2024-rnn", "Figure 5.3", ["rnn"])
 
 
@@ -72,7 +72,7 @@ def ahmed_2024_dropout() -> list[Config]:
 
 
 def ahmed_2024_init_scale() -> list[Config]:
-    """Figure 7.8: PyTorch's initial parameters times α = 1 and α = 5, trained on 70 % of all pairs."""
+    """Figure 7.8: PyTorch's initial parameters times α = 1 and α = 5, trained on 70 % of all pairs (x, y)."""
     return [
         _config(
             f"ahmed-2024-init-scale/{kind}-{alpha}",
@@ -118,7 +118,7 @@ def ahmed_2024_decay_introduced() -> list[Config]:
 
 
 def _config(name: str, where: str, **changes: Any) -> Config:
-    """The LSTM of Table 7.2 on half of all pairs, with `changes`; `where` names a table or figure of Ahmed 2024."""
+    """Config: an LSTM on half of all pairs (x, y). `changes` replace fields; `where` cites a figure of Ahmed 2024."""
     fields: dict[str, Any] = {
         "task": _task(),
         "model": MODELS["lstm"],

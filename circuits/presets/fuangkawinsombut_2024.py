@@ -1,8 +1,8 @@
 """Fuangkawinsombut 2024 (MEng thesis); Fuangkawinsombut and Somsirivattana 2023 (blog): (n,k)-parity (k of n bits).
 
 Section 2.1 and appendix B: n = 50, width 500, hinge loss, SGD with learning rate 0.1, batches of 32, weight decay 0.01.
-The code fixes the test set (100 points, seed 2023), seeds the training data with the run's number, and stops at epoch
-500. We draw the data as that code does. The figures average five seeds, which are not stated; ours are 0 to 4.
+In the authors' code, the seed is 2023 for the test set (100 points) and the run's number for the training set. We draw
+both as that code does, and also stop at epoch 500. The figures average five unstated seeds; ours are 0 to 4.
 
 Chapter 3 changes one setting at a time and states neither seeds nor epochs; ours are those of chapter 2. Outliers are a
 "fraction of labels that are randomly flipped" in the thesis, a probability per example in the blog. We flip an exact

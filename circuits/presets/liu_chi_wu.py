@@ -38,7 +38,7 @@ SUMMANDS[4] = Modular(p=51, n_summands=4, train_fraction=0.7, max_examples=400_0
 
 
 def liu_chi_wu_transformer() -> list[Config]:
-    """Figures 1 and 6 of Liu, Chi and Wu: three training fractions, each with a decaying and a constant rate."""
+    """Figures 1 and 6 of Liu, Chi and Wu: three training fractions, each at a decaying and a constant learning rate."""
     return [
         transformer(
             f"liu-chi-wu-transformer/fraction-{fraction}{'-constant-rate' if gamma == 1 else ''}",
@@ -100,7 +100,7 @@ def liu_chi_wu_perturbation() -> list[Config]:
 
 
 def transformer(name: str, where: str, **changes: Any) -> Config:
-    """Config of Liu, Chi and Wu's transformer (section 1). `changes` replace fields; `where` names section, figure."""
+    """Config of Liu, Chi and Wu's transformer (section 1). `changes` replace fields. `where` cites the figure."""
     fields: dict[str, Any] = {
         "task": Modular(p=97, encoding="tokens"),
         "model": Transformer(n_layers=2, n_heads=4, d_model=128, d_mlp=512, activation="relu", normalization="LN"),

@@ -59,8 +59,8 @@ def overridden(config: Config, overrides: Mapping[str, Any]) -> Config:
     >>> import circuits
     >>> overridden(circuits.preset("merrill-2023"), {"model.width": 3, "model.kind": "linear"})
     Traceback (most recent call last):
-    circuits.errors.InputError: model.kind undoes model.width, which comes before it. Leave one of them \
-out. If model.width still exists with the new value of model.kind, you can instead put model.width last.
+    circuits.errors.InputError: model.kind undoes model.width. Put model.width after model.kind. If an \
+error then says that there is no 'model.width', leave out one of the two.
     """
     data = config.model_dump(mode="json")
     applied: dict[str, Any] = {}
@@ -73,8 +73,8 @@ out. If model.width still exists with the new value of model.kind, you can inste
         for earlier, wanted in applied.items():
             if _value_at(data, earlier) != wanted and not key.startswith(f"{earlier}."):
                 raise InputError(
-                    f"{key} undoes {earlier}, which comes before it. Leave one of them out. "
-                    f"If {earlier} still exists with the new value of {key}, you can instead put {earlier} last."
+                    f"{key} undoes {earlier}. Put {earlier} after {key}. "
+                    f"If an error then says that there is no '{earlier}', leave out one of the two."
                 )
         applied[key] = value
     return parse(data, where="") if overrides else config

@@ -208,7 +208,7 @@ def loss_spectrum(result: xr.Dataset) -> go.Figure:
 
 
 def _share_lines(values: xr.DataArray, ramp: xr.Dataset, style: Style) -> list[go.Scatter]:
-    """Lines of one measure of one seed: measured values, and fitted ramp. No lines if the measure has no onset."""
+    """Lines of one measure of one seed: measured values, and fitted ramp. No lines if the measure does not change."""
     if not bool(np.isfinite(ramp["onset"])):
         return []
     name = str(values["measure"].values)

@@ -1,10 +1,9 @@
-"""Bars of the Walsh spectrum at a few checkpoints, with a slider for the checkpoint.
+"""Bars of the Walsh spectrum at a few checkpoints, with a slider for the checkpoint and a menu for the seed.
 
 Each bar shows the estimated Walsh coefficient of one subset of the input bits. Bars on the left are for subsets of the
 relevant bits. Bars on the right show the largest estimates for subsets with an irrelevant bit; the other such subsets
 are too many to draw. Sampling alone makes estimates differ from 0. If every subset with an irrelevant bit has the true
-coefficient 0, the largest of these estimates lies beyond one of the two dotted lines with probability 1/2. The menu of
-seeds shows and hides traces, and the slider changes their contents, so neither resets the other.
+coefficient 0, the largest of these estimates lies beyond one of the two dotted lines with probability 1/2.
 """
 
 import numpy as np
@@ -56,7 +55,7 @@ def walsh_bars(result: xr.Dataset) -> go.Figure:
     for at, epoch in zip(frames, result["frame_epoch"].values.tolist(), strict=True):
         flat = [content for of_seed in columns[at] for content in of_seed]
         change = {"y": [list(y) for y, _ in flat], "text": [list(text) for _, text in flat]}
-        steps.append({"label": f"{epoch:.6g}", "method": "restyle", "args": [change]})
+        steps.append({"label": f"{epoch:.6g}", "method": "restyle", "args": [change]})  # keeps the chosen seed
     slider = {
         "active": last, "steps": steps, "x": 0, "len": 1, "y": 0, "yanchor": "top", "pad": {"t": 76, "b": 8},
         "currentvalue": {"prefix": "epoch ", "font": {"size": 13}, "xanchor": "left"}, "font": {"size": 11},

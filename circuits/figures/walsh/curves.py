@@ -64,7 +64,9 @@ def weight_shares(result: xr.Dataset | xr.DataArray) -> go.Figure:
 
 
 def degree_weights(result: xr.Dataset) -> go.Figure:
-    """Share of the output's variance on subsets with an irrelevant bit, by the subsets' size, at a few checkpoints.
+    """Share of the output's variance in Walsh terms with an irrelevant bit, by number of bits, at a few checkpoints.
+
+    A Walsh term is a constant times the product of some input bits; the output is the sum of all Walsh terms.
 
     Parameters
     ----------
@@ -188,16 +190,16 @@ def layer_gaps(result: xr.Dataset | xr.DataArray) -> go.Figure:
 
 
 def neuron_gaps(result: xr.Dataset | xr.DataArray) -> go.Figure:
-    """Least, median and greatest Fourier gap over epochs, of up to 64 neurons that the trained network needs.
+    """Fourier gaps of up to 64 neurons that the trained network needs: at each epoch, the least, median and greatest.
 
     Let g_i be the correlation loss's gradient in a neuron's weight from bit i, as a mean over all inputs, divided by
-    the neuron's readout weight. The gap is the least |g_i| of a relevant bit minus the greatest of an irrelevant bit.
+    the neuron's readout weight. The neuron's Fourier gap is the smallest |g_i| of the relevant bits minus the largest
+    |g_i| of the irrelevant bits.
 
     Parameters
     ----------
     result
-        `fourier_gap` (statistic, step, seed), alone or in the dataset of `circuits.analyze(run, "walsh")`, of a relu
-        model.
+        `fourier_gap` (statistic, step, seed) of a relu model, alone or in the dataset of `analyze(run, "walsh")`.
     """
     values = variable(result, "fourier_gap")
     caption = (
