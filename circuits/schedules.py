@@ -71,7 +71,7 @@ class Stop(Part):
     """Stop before the last epoch, once every seed has kept a high test accuracy for some checkpoints."""
 
     test_accuracy: Accuracy
-    """Least test accuracy that every seed must reach and keep."""
+    """The run stops once every seed has reached at least this test accuracy and kept it for some checkpoints."""
     checkpoints: PositiveInt = 1
     """Number of further consecutive checkpoints at which a seed must keep `test_accuracy` after reaching it."""
 

@@ -49,7 +49,7 @@ def top_aligned(table: Table) -> None:
 
 
 def interval(low: SupportsFloat, high: SupportsFloat, form: str = "g") -> str:
-    r"""A number's interval `low`–`high`, for the second line of its cell; "" if it has no width or is unknown (NaN).
+    r"""The text `low`–`high`, on a new line, to stand below a number in a table; "" if low = high or if one is NaN.
 
     Examples
     --------

@@ -120,7 +120,7 @@ def test_other_numerics_are_said(tmp_path, tiny_run):
     [
         ({"from_step": 5, "to_step": 99}, r"holds steps 0..28, so the stretch 5..99 cannot be replayed"),
         ({"from_step": 9, "to_step": 3}, r"the stretch 9..3 cannot be replayed"),
-        ({"from_step": 0, "to_step": 3, "every": 0}, "Choose every >= 1"),
+        ({"from_step": 0, "to_step": 3, "every": 0}, "must be at least 1, not 0"),
     ],
 )
 def test_a_stretch_outside_the_run_is_refused(tmp_path, tiny_run, stretch, message):

@@ -125,10 +125,9 @@ class Parity(SignTask):
         return {"inputs": inputs, "targets": self.target(inputs)}
 
     def check_seeds(self, seeds: Sequence[int]) -> None:
-        """Raise an `InputError` if a seed has fewer than `n_test` inputs outside its training set but needs them.
+        """With `test_unseen`, raise an `InputError` if a seed has fewer than `n_test` inputs outside its training set.
 
-        A seed needs them if the task's field `test_unseen` is True: then no test input may be in the seed's training
-        set. If the training sets of all seeds together have more than 10⁷ bits, the method checks nothing.
+        If the training sets of all seeds together have more than 10⁷ bits, the method checks nothing.
         """
         short = self.too_few_unseen(seeds) if self.test_unseen else None
         if short is not None:
@@ -173,7 +172,10 @@ class Parity(SignTask):
         return flipped
 
     def _source(self, random: np.random.Generator, python_seed: int) -> Callable[[int], np.ndarray]:
-        """Function n -> next n inputs ±1, (n, input) int8: of `random` if self.draw is "counter", else of `Random`."""
+        """Function that takes a number m and draws m random inputs of ±1: (m, input) int8.
+
+        If self.draw is "counter", `random` draws them. Otherwise Python's own generator draws them from `python_seed`.
+        """
         choice = Random(python_seed).choice
 
         def draw(n_examples: int) -> np.ndarray:
@@ -185,7 +187,7 @@ class Parity(SignTask):
         return draw
 
     def _unseen(self, seed: int, test_seed: int, draw: Callable[[int], np.ndarray]) -> np.ndarray:
-        """The first `n_test` of distinct inputs, ordered by `test_seed`, that are not in the training set of `seed`."""
+        """Test inputs of a seed, (example, input) int8: `n_test` distinct inputs outside the seed's training set."""
         train = self.train_data(seed)["inputs"]
         if 2**self.n <= LISTED * (self.n_train + self.n_test):
             order = generator("test unseen", test_seed).permutation(2**self.n)

@@ -10,7 +10,7 @@ from circuits.config import Config
 class EarlyStop:
     """The stop rule of a run; if the config has no `stop`, the rule is never met.
 
-    `so_far` is the test accuracy (step, seed) of the earlier checkpoints.
+    `EarlyStop(config, so_far)` takes the test accuracies (step, seed) of the checkpoints that are already stored.
     """
 
     def __init__(self, config: Config, so_far: np.ndarray) -> None:

@@ -189,9 +189,9 @@ def advance_to_the_end(
 class Session:
     """Trains the networks of a run file from its last checkpoint on; the file's `writer` stores each new checkpoint.
 
-    If the file has no checkpoint, training begins at `start`. None stands for a checkpoint of the parent run, or, if
-    no parent exists, for the initialization. `choice` is the device and the implementation of the updates. If epochs,
-    device, hardware or libraries differ from those in the file, `writer` records the change in the file.
+    If the file has no checkpoint, training begins at `start`. If `start` is None too, training begins at a checkpoint
+    of the run that the file names as its parent; if the file names none, training begins at the initialization.
+    If epochs, device, hardware or libraries differ from those in the file, `writer` records the change in the file.
     """
 
     def __init__(self, writer: Writer, config: Config, choice: Choice, start: Start | None, progress: bool) -> None:
@@ -312,10 +312,7 @@ def _first_difference(stored: Config, wanted: Config) -> str:
 
 
 def refuse_to_replace(path: Path, overwrite: bool) -> None:
-    """Raise an `InputError` if `path` exists, except for a run file that `overwrite` may replace.
-
-    With `overwrite`, a run file may be replaced while no process writes to it. Other files and folders never may.
-    """
+    """Raise an `InputError` if `path` exists, unless `overwrite` is True and it is a run file not being written."""
     if path.is_dir():
         raise InputError(f"{path} is a folder. Pass a file in it to --out, such as {path / 'run.h5'}.")
     if path.exists():

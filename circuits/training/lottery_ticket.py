@@ -62,7 +62,8 @@ def ticket(
     seed
         Seed of the network, its training set and the order of examples; by default the run's first seed.
     config
-        Config of the new run, with the task, model, dtype and seed of the default, which `ticket_config` returns.
+        Config of the new run. By default, this is the run's config, changed to one seed and the number of kept neurons
+        (`ticket_config`). Another config must have the same task, model, dtype and seed as this default.
     device, kernel, overwrite, progress
         As in `circuits.train`.
 

@@ -24,7 +24,7 @@ class Rates(NamedTuple):
 class Pace:
     """Learning rate and weight decay of each network at every step of a run.
 
-    `Pace(config, metrics)` takes the metrics, each (seed,), of the checkpoint where training starts; {} without one.
+    `Pace(config, metrics)` takes the stored metrics, each (seed,), of the step where training starts; {} if none exist.
     """
 
     def __init__(self, config: Config, metrics: Mapping[str, np.ndarray]) -> None:
@@ -46,7 +46,8 @@ class Pace:
     def weight_decay(self, network: int, step: int) -> float:
         """Weight decay of a network at update `step`, counted from 0.
 
-        Of the `weight_decay_changes` that apply by then, the last in the list gives the value; if none, the optimizer.
+        The value is from the last entry of the config's `weight_decay_changes` that applies at this update. If no entry
+        applies, the value is the optimizer's weight decay.
         """
         value = self.config.optimizer.weight_decay
         for change, due in zip(self._changes, self._due(network), strict=True):
@@ -70,8 +71,8 @@ class Pace:
     def awaits(self, networks: Sequence[int], step: int) -> bool:
         """Whether the accuracies of `networks` must be checked at `step`, since they may trigger a weight-decay change.
 
-        The result is True if `step` ends an epoch, and if the config has a weight-decay change that a network triggers
-        by an accuracy and that at least one of `networks` has not yet triggered.
+        Some changes wait until a network reaches an accuracy. The result is True if at least one of `networks` has not
+        triggered all of these changes, and if `step` is 0 or ends an epoch.
         """
         return step % self.config.steps_per_epoch == 0 and any(
             change.awaits and math.isnan(met)

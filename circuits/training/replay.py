@@ -1,8 +1,7 @@
 """Replay: trains a stretch of a run again and keeps every step, to show a transition at full resolution.
 
 Random draws depend only on (seed, epoch) or (seed, step), so training from a stored checkpoint repeats the original
-updates. The replay is an ordinary run file that names the original run, its parent. `compare` compares all common
-checkpoints bit for bit; if any differs, the comparison names the hardware or libraries that differ.
+updates, which `compare` checks. The replay is an ordinary run file that names the original run, its parent.
 """
 
 from pathlib import Path
@@ -96,7 +95,7 @@ def replay(
             f"Choose 0 <= from-step <= to-step <= {last}."
         )
     if every < 1:
-        raise InputError(f"A checkpoint every {every} steps cannot be kept. Choose every >= 1.")
+        raise InputError(f"`every` is the number of steps between checkpoints. It must be at least 1, not {every}.")
     checkpoints = {"every_epochs": None, "every_steps": every, "from_step": from_step, "to_step": to_step}
     checkpoints["optimizer_state_every"] = run.config.checkpoints.optimizer_state_every
     config = run.config.replace(stop=None, checkpoints=checkpoints)  # the stop rule must not end it

@@ -68,7 +68,9 @@ def ticket_start(run: Run, seed: int, neurons: Sequence[int]) -> Start:
     Each array is (1, …), for one network. The optimizer state is empty. Raise an `InputError` if `run` lacks step 0.
     """
     if not run.n_checkpoints or run.steps[0] != 0:
-        raise InputError(f"{run.path} does not hold step 0, where neurons start. For a replay, pass the original run.")
+        raise InputError(
+            f"{run.path} does not hold step 0, where a lottery ticket starts. If it is a replay, pass its original run."
+        )
     arrays = run.arrays(seed, 0)
     shapes = run.config.shapes
     parameters = {

@@ -113,7 +113,7 @@ def _in_turn(reach: Callable, stepper: Stepper, targets: Sequence[int], report: 
 def _ahead(
     reach: Callable, stepper: Stepper, targets: Sequence[int], n_rows: int, report: Callable, closed: threading.Event
 ) -> Generator[Row]:
-    """Yield one row (a checkpoint) per step of `targets`, while threads train up to `n_rows` later rows."""
+    """Yield a checkpoint (row) at each step of `targets`. Threads train the networks up to `n_rows` rows ahead."""
     rows: deque[list[Future]] = deque()
     last: list[Future | None] = [None] * stepper.n_lanes
 

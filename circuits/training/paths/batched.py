@@ -2,8 +2,7 @@
 
 `torch.vmap` runs the model's forward pass over the seeds, and the losses are added. Since a network appears in its own
 loss only, each network gets its own gradient. Optimizers update each number independently, so one optimizer serves all
-seeds. Only weight decay may differ between seeds; this path applies the decay itself. Few large operations replace many
-small ones, which is faster for small models on a CPU and on a GPU.
+seeds. Only weight decay may differ between seeds; this path applies the decay itself.
 """
 
 from collections.abc import Sequence
@@ -35,10 +34,10 @@ class Batched(TorchStepper):
 
     @classmethod
     def pays(cls, config: Config, device: str) -> bool:
-        """Whether training all seeds as one network is faster than the paths after this one in `PATHS`.
+        """Whether few large operations, for all seeds at once, are faster than many small ones, for one seed each.
 
-        On a GPU this path is faster. On the CPU it is faster if an update of one network takes at most 10⁹ flops and
-        the model is neither relu nor linear.
+        The large operations are faster on a GPU. On the CPU, they are faster if an update of one seed's network takes
+        at most 10⁹ flops and the model is neither relu nor linear.
         """
         small = config.model.kind not in ("relu", "linear") and flops_per_step(config) <= FLOPS_WORTH_THREADS
         return device != "cpu" or small

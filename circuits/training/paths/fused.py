@@ -47,7 +47,7 @@ class FusedRelu(Stepper):
 
     @classmethod
     def numerics(cls, config: Config, device: str) -> dict[str, Any]:
-        """What determines an update to the last bit: arithmetic, LLVM's name for the processor, library versions.
+        """Arithmetic, LLVM's name for the processor, library versions. An update's exact result depends on all of them.
 
         The update uses no BLAS, so its result does not depend on the BLAS library.
         """

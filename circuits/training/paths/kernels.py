@@ -11,9 +11,8 @@ where u on the right is the value before the update. An L1 penalty is a proximal
 Five inputs ±1 have only 32 values, 16 up to sign, so X Wᵀ needs no products. Once per batch, the kernel computes the 16
 sums ±w ±w ±w ±w + w for each group of five inputs. Each example then adds or subtracts one of these sums per group (the
 method of the four Russians). For the networks of Merrill et al. 2023, this takes about half the time of a BLAS product.
-The backward pass visits active examples only; after memorization they are few. Arrays are transposed and padded to
-whole cache lines, so that inner loops run over neurons with unit stride. The test for an active example,
-`not output * target >= 1`, is also true for a NaN output. So NaN spreads as in torch.
+The backward pass visits active examples only. Arrays are transposed, so that inner loops over neurons have unit
+stride. The test for an active example, `not output * target >= 1`, is also true for NaN. So NaN spreads as in torch.
 """
 
 from typing import no_type_check
@@ -49,12 +48,12 @@ def patterns_of(inputs: np.ndarray) -> np.ndarray:
 
 
 def n_groups(n_inputs: int) -> int:
-    """Number of groups of five inputs, rounded up to a multiple of 4, since one pass over the neurons adds 4 groups."""
+    """Number of groups of five inputs, rounded up to a multiple of 4: the compiled loops handle 4 groups at a time."""
     return AT_ONCE * -(-n_inputs // (AT_ONCE * BITS))
 
 
 def scratch(n_inputs: int, width: int, batch_size: int, dtype: np.dtype) -> tuple[np.ndarray, ...]:
-    """Work memory of `train_batches` and `evaluate`. Allocate it once per thread: this takes as long as an update."""
+    """Work memory of `train_batches` and `evaluate`. Allocation is as slow as an update: allocate once per thread."""
     return (
         aligned_zeros((n_groups(n_inputs), 2 ** (BITS - 1), width), dtype),  # sums of each group's weights, by pattern
         aligned_zeros((7, width), dtype),  # parts of these sums; the last row stays 0
@@ -234,10 +233,10 @@ def _place(code):
 def _fire(tables, pattern, biases, readout, row):
     """Fill `row` (neuron,) with the hidden layer relu(W x + b) of one input x of signs ±1; return the output u·row.
 
-    The signs form groups of five. Bit i of pattern[g], a number in 0..31, is 1 if sign i = 0..4 of group g is 1. Let w0
-    … w4 be the weights of group g. Then tables[g, p] (neuron,) is ±w0 ±w1 ±w2 ±w3 + w4; wi, i = 0..3, has a plus if bit
-    i of p is 1. If the fifth sign is 1 (pattern[g] >= 16), group g adds tables[g, pattern[g] - 16] to W x. Otherwise
-    group g subtracts the entry with all signs reversed, tables[g, 15 - pattern[g]]. `_place` computes both indices.
+    The inputs form groups of five. A group adds ±w0 ±w1 ±w2 ±w3 ±w4 to W x. Here wi (neuron,) has the weights from the
+    group's input i; wi has a plus if this input is 1. Bit i of pattern[g] (0..31) is 1 if wi of group g has a plus.
+    tables[g] (16, neuron) only holds sums with + w4; the function takes the sum at `_place(pattern[g])`. If w4 has a
+    plus, the function adds this sum to W x. If w4 has a minus, this sum has all signs reversed and is subtracted.
     """
     zero, one = row.dtype.type(0), row.dtype.type(1)
     for g in range(0, tables.shape[0], 4):
@@ -281,7 +280,7 @@ def _shrink(values, threshold):
 def evaluate(weights_t, biases, readout, patterns, targets, room):
     """Loss and number of right answers of one network f(x) = u·relu(W x + b) on a set of examples.
 
-    `patterns` (example, group) stores the inputs: `patterns_of` makes the signs of five inputs one number in 0..31.
+    `patterns` (example, group) stores the inputs ±1: each number in 0..31 has the signs of five inputs (`patterns_of`).
     `targets` has the labels y = ±1. `room` is work memory from `scratch`. Returns the mean hinge loss; the number of
     examples with sign f(x) = y; the number with f(x) = 0 exactly; and the largest |f(x)|, NaN if any output is NaN.
     """

@@ -16,9 +16,9 @@ FLOPS_WORTH_THREADS = 1e9  # in one step; below, threads cost more than they sav
 
 
 class Stepper(ABC):
-    """One implementation of the updates, with the networks of all seeds. `trajectory` selects the network to train.
+    """Holds the networks and the data of all seeds. Each subclass updates the networks in its own way.
 
-    The networks are in lanes: a lane is one network, or all networks in lockstep. `data` has the data of all seeds.
+    Either each network is a lane of its own, or one lane has all networks. A call of `advance` trains one lane.
     """
 
     name: ClassVar[str]
@@ -53,15 +53,15 @@ class Stepper(ABC):
     @classmethod
     @abstractmethod
     def numerics(cls, config: Config, device: str) -> dict[str, Any]:
-        """Libraries, processor, arithmetic, threads of an update. They and the config determine a run's last bits."""
+        """Libraries, processor, arithmetic, threads. If these and the config agree, two runs are equal bit for bit."""
 
     @abstractmethod
     def advance(self, lane: int, epoch: int, start: int, stop: int, rates: Rates) -> None:
-        """Take updates `start` to `stop` - 1 of an epoch with `rates`, for a lane: one network, or all in lockstep."""
+        """Take updates `start` to `stop` - 1 of an epoch in a lane, with `rates`. A lane is one network or all."""
 
     @abstractmethod
     def snapshots(self, lane: int) -> list[Snapshot]:
-        """Copies of the current parameters and metrics of each network in a lane: one network, or all in lockstep."""
+        """Copies of the parameters and metrics of each network in a lane. A lane is one network or all networks."""
 
     @abstractmethod
     def optimizer_state(self) -> Arrays:
