@@ -53,7 +53,7 @@ class Stored:
 
     `results` has a labeled dataset per measurement, in the order of `circuits.registry.MEASUREMENTS`. `problem` is the
     reason, without a final full stop, why nothing in the sidecar is used; "" if the sidecar is sound or missing. `ours`
-    is False if `path` exists, but this package did not make it. `dropped`: name of each unused measurement -> reason.
+    is False if `path` exists, but this package did not make it. `dropped`: measurement of an unused result -> reason.
     """
 
     results: dict[str, xr.Dataset] = field(default_factory=dict)

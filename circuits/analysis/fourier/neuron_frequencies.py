@@ -15,8 +15,8 @@ neurons have different phases φ_out, their contributions to the logit add up (G
 
     Σ_neurons cos(ω(x + y) + φ_out) cos(ωc + φ_out)  →  cos ω(x + y - c).
 
-The linear terms give the phases. If the products explain more of the neuron's variance than the linear terms, and
-there are two operands, the products give the phases. For example, a neuron with the activation function z² has only
+The linear terms give the phases, with one exception. If the products explain more of the neuron's variance, and there
+are two operands, the products give the phases. For example, a neuron with the activation function z² has only
 products at its frequency. The products contain a wave of x + y with the phase φ_x + φ_y, and a wave of x - y with the
 phase φ_x - φ_y. Half the sum of these two phases is φ_x, and half their difference is φ_y. Both φ_x and φ_y may be off
 by π: adding π to both of them changes neither wave.
@@ -143,7 +143,7 @@ def phase_agreement(residuals: Float[np.ndarray, " neuron"], weights: Float[np.n
 
 
 def _waves(k: int, m: int) -> list[int]:
-    """Columns of `cyclic_basis(m)` with the constant, the cosine and the sine of frequency k; k = m/2 has no sine."""
+    """Columns in `cyclic_basis(m)`, as indices, of the constant and of cos k and sin k; k = m/2 has no sine."""
     return [place for place in (0, 2 * k - 1, 2 * k) if place < m]
 
 

@@ -57,7 +57,7 @@ class ForwardPass:
         return self._layer
 
     def threads(self) -> AbstractContextManager[Any]:
-        """Context in which BLAS and torch compute only on the caller's thread; `walk` already computes in this way."""
+        """Context in which BLAS and torch use only the caller's thread, as in `walk`; `Formula` sets no such limit."""
         both = ExitStack()
         both.enter_context(one_blas_thread())
         both.enter_context(one_torch_thread())

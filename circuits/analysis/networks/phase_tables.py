@@ -1,4 +1,4 @@
-"""A table of each seed's memorization and generalization epochs, and functions for single cells with these epochs."""
+"""A table of each seed's memorization and generalization epochs; cells of these epochs and of seen test inputs."""
 
 import xarray as xr
 

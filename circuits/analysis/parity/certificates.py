@@ -71,9 +71,9 @@ def measure(run: Run, options: SearchOptions, *, progress: bool = False) -> xr.D
     failure_rate, failure_low, failure_high
         (step, seed) failure rate on a million random inputs, with the 95 % Clopper-Pearson interval.
     fewest_flips_min, fewest_flips_median
-        (step, seed) For each test input, the fewest irrelevant bits to flip until the subnetwork's output has the wrong
-        sign. This number is inf if no flips give the wrong sign. The two results are the minimum and the median of the
-        numbers of all test inputs. A result is NaN if the search does not settle its value.
+        (step, seed) For each test input, the fewest irrelevant bits to flip until the subnetwork fails: its output is 0
+        or has the wrong sign. This number is inf if no flips make it fail. The two results are the minimum and the
+        median of the numbers of all test inputs. A result is NaN if the search does not settle its value.
     n_kept
         (step, seed) neurons in the active subnetwork.
     bits_recovered

@@ -50,7 +50,7 @@ def measure(
     """Circuit of each seed, its matches to constructions (networks built by hand), and the path cost and margin.
 
     A neuron has incoming weights w, a bias b, a readout weight u and the path norm |u|·‖(w, b)‖. The *active
-    subnetwork* consists of the neurons that the predictions need. In the active subnetwork, near-parallel neurons are
+    subnetwork* consists of the neurons that the predictions need. Near-parallel neurons with the same sign of u are
     merged into one *element*. Neurons and elements are ranked by path norm; rank 0 has the largest. A *gate* is an
     ideal neuron for a logic function of the relevant bits, such as AND, OR or majority; see `nearest_gates`. The
     circuit is read at the *final checkpoint*: by default the last. If the option `final` is "median", the final
@@ -59,7 +59,7 @@ def measure(
     Returns
     -------
     merged_sparsity
-        (step, seed) number of elements that the whole network's predictions need.
+        (step, seed) number of elements of the whole network, not of the active subnetwork, that the predictions need.
     path_cost
         (step, seed) Σ|u|·‖(w, b)‖ over the neurons of the whole network.
     margin
