@@ -23,7 +23,7 @@ def ranks(
     The interval [low, high] holds the onset, the time at which the measure begins to change. If only an upper bound is
     known, low is −∞. If the measure does not change, low and high are NaN, and both ranks are 0. Measure A changes
     surely before measure B if high of A is below low of B. The least rank is 1 plus the number of measures that change
-    surely before this one. The greatest is the number of measures, itself included, that do not change surely after it.
+    surely before this one. The greatest counts the measures, itself included, that change, but not surely after it.
 
     Examples
     --------
@@ -48,10 +48,10 @@ def earliest_measures(
     """Name of the measure that surely begins to change first in each seed; "" if a seed has no such measure.
 
     The interval [low, high] holds the onset, the time at which a measure begins to change; low and high are NaN if the
-    measure does not change. A measure surely changes first if its high is below low of every other measure. Also, a
-    ramp (constant, straight line, constant), fitted to the measure, must explain at least 0.9 of the measure's
-    variance; `explained` is this share. A measure with a smaller share is never named, but its interval can prevent
-    another measure from being named.
+    measure does not change. A measure surely changes first if its high is below low of every other measure that
+    changes. Also, a ramp (constant, straight line, constant), fitted to the measure, must explain at least 0.9 of the
+    measure's variance; `explained` is this share. A measure with a smaller share is never named, but its interval can
+    prevent another measure from being named.
 
     Examples
     --------

@@ -45,7 +45,7 @@ class Ramp(NamedTuple):
 
     The line begins at t = `onset` and stops at t = `end`; `middle` is halfway. Each of these three is (estimate, low
     end, high end), where the ends are those of a confidence interval. `explained` is the share of the variance of y
-    that the ramp explains, in 0..1. `moves` says whether the ramp fits better than a constant.
+    that the ramp explains, in 0..1. `moves` says whether the ramp beats a constant (Bayesian information criterion).
     """
 
     onset: Estimate
@@ -72,7 +72,7 @@ def fitted_ramp(t: Float[np.ndarray, " point"], y: Float[np.ndarray, " point"], 
 
     Examples
     --------
-    The onset as (estimate, low, high), the estimate of the end, and whether the ramp fits better than a constant:
+    The onset as (estimate, low, high), the estimate of the end, and whether the ramp beats a constant:
 
     >>> t = np.arange(40.0)
     >>> ramp = fitted_ramp(t, np.clip((t - 10) / 8, 0, 1))

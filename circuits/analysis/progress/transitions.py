@@ -33,8 +33,8 @@ def transitions(
 
     Returns
     -------
-    The dataset that `circuits.analysis.change_points` returns. The analysis of a seed begins at the first epoch at
-    which its train accuracy exceeds a threshold. `onset`, `midpoint`, `end` (measure, seed) are epochs with a
+    The dataset of `circuits.analysis.change_points`. The analysis of a seed begins at the first epoch with train
+    accuracy above a threshold, else after epoch 0. `onset`, `midpoint`, `end` (measure, seed) are epochs with a
     95 % interval. Flags mark an onset or end that may lie outside the analyzed epochs. `direction` is 1 for a rise, -1
     for a fall, 0 for no change. `rank` is 1 plus the number of measures that surely begin to change earlier; 0 means no
     change. `lag` is the onset minus the onset of test accuracy; NaN if the seed did not generalize. `share` (measure,

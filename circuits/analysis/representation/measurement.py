@@ -93,7 +93,7 @@ def picture(layer: Layer, arrays: Network, points: Points, seed: int) -> Picture
 
 
 def measure(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.Dataset:
-    """Silhouettes along the run, and six panels: pictures of one seed at a few checkpoints, or empty in a short run.
+    """Silhouettes along the run, and six panels: pictures of one seed at up to six checkpoints; other panels are empty.
 
     Returns
     -------
@@ -114,7 +114,7 @@ def measure(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.
         (point,) cluster of the example, as an index into the coordinate `label`, which lists the clusters' names:
         signs of the relevant bits, such as "+-", or targets if the task has no relevant bits.
     weight, density
-        (parameter, panel, place) `weight`: evenly spaced weights. `density`: density of the parameter's weights there.
+        (parameter, panel, place) `weight`: evenly spaced values. `density`: density of the parameter's weights there.
     pictured_seed
         The seed that the pictures show: the seed with the longest grokking delay.
     """

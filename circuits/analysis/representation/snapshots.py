@@ -1,7 +1,7 @@
 """Choice of the checkpoints whose hidden representation is pictured.
 
 As in a thesis (Fuangkawinsombut 2024, Figures 2.2 and 2.3), these are the last checkpoint and five checkpoints from
-memorization to generalization. The code of the thesis instead spreads the five over the 20 epochs after memorization.
+memorization to generalization. If both are close, the thesis code spreads the five over 20 epochs after memorization.
 """
 
 import numpy as np

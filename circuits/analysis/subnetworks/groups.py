@@ -79,7 +79,7 @@ def _find(run: Run, options: PruningOptions) -> NeuronGroups:
 def _final_checkpoints(
     run: Run, options: PruningOptions
 ) -> tuple[Int[np.ndarray, " seed"], Float[np.ndarray, " seed"]]:
-    """Per seed: index of the checkpoint that `options.final` selects, and how many neurons predict like all there."""
+    """Per seed: index of the checkpoint that `options.final` selects, and size of the active subnetwork there."""
     first = run.n_checkpoints - (LATE_CHECKPOINTS if options.final == "median" else 1)
     late = np.arange(max(first, 0), run.n_checkpoints)
     sizes = sparsity_at(run, late, options)  # (late, seed)

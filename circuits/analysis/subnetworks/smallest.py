@@ -211,7 +211,7 @@ class Subsets:
     def solved(self, n_kept: int, time_limit: float) -> OptimizeResult:
         """Search for the fewest neurons, at most `n_kept`, that satisfy all constraints added so far.
 
-        In the solver's answer, x[j] is 1 if neuron j is kept, 0 if not; x is None if `time_limit` s gave no solution.
+        x[j] of the answer is 1 if neuron j is kept, else 0. x is None if no solution exists, or none in `time_limit` s.
         """
         examples = np.array(self.known, np.int64)
         zero = examples[~self.wanted[examples]]

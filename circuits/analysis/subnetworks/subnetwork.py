@@ -25,7 +25,7 @@ COLLAPSED = {  # outputs of a collapsed network, by kind of prediction
 
 
 def measure(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.Dataset:
-    """Active subnetwork (the neurons that predictions need) at each measured checkpoint, and when each seed groks.
+    """Active subnetworks (neurons that predictions need), and when seeds grok. The attribute `warnings` lists caveats.
 
     Returns
     -------

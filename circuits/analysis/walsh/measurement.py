@@ -69,7 +69,7 @@ def measure(run: Run, options: WalshOptions, *, progress: bool = False) -> xr.Da
         for which weights: "all", those of the "relevant" input bits, or those of the "irrelevant" input bits.
     neuron_movement, neuron_gap
         (step, seed, rank) `neuron_movement`: largest |W_t - W_0| of a neuron of `neuron_index`. `neuron_gap`: its
-        Fourier gap, least |gradient| at a relevant bit minus greatest at another; NaN if collapsed. Only for relu.
+        Fourier gap, least |gradient| at a relevant bit minus greatest at another; NaN if collapsed. Both need relu.
     fourier_gap, layer_gap
         `fourier_gap` (statistic, step, seed): least, median and greatest `neuron_gap`. `layer_gap` (step, seed): gap of
         the whole layer. `layer_gap` is computed at up to 64 checkpoints spread over training, at the checkpoint of
