@@ -8,7 +8,7 @@ E(w, b) be the mean of π(z) relu(w·z + b) over all z. The least P/m of all net
 
 Proof. The margin m is at most the mean of π(z) f(z) over all z, which is Σ_j u_j E(w_j, b_j). By the definition of C*,
 each |E(w_j, b_j)| is at most ‖(w_j, b_j)‖ / C*. So m is at most P / C*. The network `min_norm` has P/m = C*. Its
-neurons are 2^k copies of one maximizer (w, b), one copy for each choice of signs of the k entries of w.
+neurons are 2^k copies of one maximizer (w, b), one for each choice of signs of the entries of w; see `min_norm`.
 
 The maximum needs no local search. Flipping the sign of an entry of w, or permuting w, keeps |E(w, b)|. So only neurons
 with w_1 >= … >= w_k >= 0 matter. If one of these neurons fires on z, the neuron also fires on every z' with
@@ -71,8 +71,8 @@ def min_norm(k: int) -> Construction:
     """Network u·relu(W x + b) for parity of k bits with the least possible path cost Σ|u|·‖(w, b)‖ per margin.
 
     The margin is the least parity · output. The network has 2^k neurons, one for each s in {-1, 1}^k. Neuron s has the
-    weights s_1 w_1, …, s_k w_k, the bias b, and the readout weight c times the parity of s. The vector w, the number b
-    and c = 1 or -1 are the same for all s. For k = 2, w = (1, 1), b = 0, c = 1. A k outside 1..6 raises InputError.
+    weights s_1 w_1, …, s_k w_k, the bias b, and the readout weight c times the parity of s. The triple (w, b, c), with
+    c = 1 or -1, is `optimal_gates(k)[0]`: for k = 2, w = (1, 1), b = 0, c = 1. A k outside 1..6 raises InputError.
 
     Examples
     --------

@@ -1,8 +1,8 @@
 """Branch and bound over the irrelevant bits: one search per pattern (setting of the relevant bits), all taking turns.
 
 Each search tries to prove that every margin (parity · output) of its pattern is above a given number, or it finds the
-least margin, up to float64 rounding. If float64 cannot tell the sign of a margin, exact arithmetic does. `tree.py`
-walks the tree of a search. This module prepares the tree's root and keeps the time limit.
+least margin, up to float64 rounding. Given enough time, it finds the sign of the least margin. If float64 cannot tell a
+margin's sign, exact arithmetic does. `tree.py` walks the tree. This module prepares the root and keeps the time limit.
 """
 
 from collections.abc import Sequence
@@ -55,7 +55,7 @@ class Search:
         the least margin, up to rounding. After a finished search with goal 0, `lower` is above 0, unless `missed`.
     missed
         Whether the search knows a margin that is not above a limit; False with goal inf. The limit is the goal if more
-        than 12 irrelevant bits have a weight. Otherwise one step evaluates all inputs, and the limit is 0.
+        than 12 irrelevant bits have a weight. Otherwise one step evaluates or excludes all inputs, and the limit is 0.
     """
 
     def __init__(

@@ -10,7 +10,7 @@ in n. A pattern is a setting of the relevant bits. By default, `certify` disting
 - Large: all other networks. Branch and bound looks for the sign of the margin on each undecided pattern. A neuron is
   unstable on a pattern if the irrelevant bits can turn it on and off. `least_margin.py` next finds the least margin of
   every pattern with at most 40 unstable neurons. On the other undecided patterns, `least_margin.py` bounds the margin:
-  the 40 largest neurons keep their relu, and linear bounds replace all other relus.
+  the 40 neurons of largest |readout weight|·(‖weights‖₁ + |bias|) keep their relu; other relus get linear bounds.
 
 A medium or large network first gets a bound of every pattern's margin: the interval or the linear bound, whichever is
 better (`interval.py`). A local search for small margins starts at the linear bound's minimum. At the end, branch and
@@ -160,7 +160,7 @@ class _Judged:
         self.names = ["inputs" if known else "bound" for known in self.solved]
 
     def look_at(self, at: int, bits: Int8[np.ndarray, " bit"]) -> None:
-        """With relevant bits `self.signs[at]`: flip irrelevant bits, from `bits` on, to lower parity · output."""
+        """For setting `at`: flip irrelevant bits, from `bits` on, to lower parity · output; keep the least value."""
         margin = restriction(self.net, self.relevant_bits, self.signs[at])
         better = lowered(margin, bits)
         value = float(margin.margins(better[None])[0])

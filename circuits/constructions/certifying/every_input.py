@@ -1,9 +1,9 @@
 """The margin (parity · output) of every input, for networks with few inputs or many relevant bits.
 
 A pattern is a setting of the relevant bits; 16 relevant bits have 65,536 patterns. One branch-and-bound search per
-pattern would be slow, since each search takes a millisecond to begin. Here one call of `halves.py` evaluates all inputs
-of many patterns, as an array (pattern, choice of irrelevant bits) of outputs. If a margin is 0 up to the rounding
-error, exact arithmetic then decides its sign, as long as time is left.
+pattern would be slow, since each search takes a millisecond to begin. Here one call of `halves.py` can evaluate all
+inputs of many patterns, as an array (pattern, choice of irrelevant bits) of outputs. If a margin is 0 up to the
+rounding error, exact arithmetic then decides its sign, as long as time is left.
 """
 
 from collections.abc import Iterator, Sequence

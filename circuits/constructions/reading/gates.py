@@ -60,9 +60,9 @@ class Gates:
 def nearest_gates(W: Float[np.ndarray, "neuron k"], b: Float[np.ndarray, " neuron"]) -> Gates:
     """The nearest logic gate of each neuron, from the neuron's weights on the k relevant bits and its bias.
 
-    A t-of-k gate fires if at least t bits agree with its signs. `cosine` compares the (weights, bias) of neuron and
-    gate. Ties go to larger t; a bit of weight 0 counts as +. A neuron with only 0 weights gets the constant gate, and
-    the sign of its bias (1, 0, -1) as `cosine`.
+    A t-of-k gate fires if at least t bits agree with its signs. The nearest gate has the largest `cosine` between the
+    (weights, bias) of neuron and gate. Ties go to larger t; a bit of weight 0 counts as +. A neuron with only 0 weights
+    gets the constant gate, and the sign of its bias (1, 0, -1) as `cosine`.
 
     Examples
     --------

@@ -5,7 +5,7 @@ already merged; a merged neuron is called an element. The code pairs elements wi
 
 1. A network still computes parity if its bits are permuted, or if one bit and all u_j change sign. The networks
    that these changes make from the construction are its forms. The code tries every form. A network that depends only
-   on the sum of the bits has at most 2^k forms. A network with one AND gate for every bit setting has a single form.
+   on the sum of the bits has at most 2^k forms. The network `dnf`, an AND gate for every bit setting, has one form.
 2. An element and a neuron with the same sign of u may be paired in two cases: if the cosine between their (w, b) is
    above .9, or if they have the same nearest logic gate and fire on the same bit settings. AND gates need the second
    case: their biases are smaller in papers than in learned networks.

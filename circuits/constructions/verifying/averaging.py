@@ -1,8 +1,8 @@
 """Mean activation of a neuron over all values of the irrelevant bits, for each pattern (setting of the relevant bits).
 
-For a neuron relu(w·x + b) and one pattern, this mean is E[relu(a + Y)]. The number a is b plus the sum over the
-relevant bits. Y = Σ ±w_i is the sum over the irrelevant bits, with random signs. Since relu is convex, the mean is at
-least relu(a). The difference is largest if |a| is small, as in trained neurons.
+For a neuron relu(w·x + b) and one pattern, this mean is E[relu(a + Y)]. The number a is b plus the sum of w_i x_i over
+the relevant bits. Y = Σ ±w_i is the sum over the irrelevant bits, with random signs. Since relu is convex, the mean is
+at least relu(a). The difference is largest if |a| is small, as in trained neurons.
 
 In three cases, the computed mean is exact, apart from float rounding and tiny weights (see below):
 
