@@ -56,11 +56,11 @@ def check_rows(
     """
     wrong = np.argwhere(row_digests(rows) != expected)
     if wrong.size:
-        raise digest_error(path, f"{name} {where(*wrong[0].tolist())}")  # e.g. "W of seed 3 at step 1"
+        raise digest_error(path, f"{name} {where(*wrong[0].tolist())}")  # "parameters/W of seed 3 at step 1"
 
 
 def digest_error(path: object, what: str) -> InputError:
-    """The error for values of a file that do not match their digest; `what` names them, as "W of seed 3 at step 1"."""
+    """The error for values that do not match their digest; `what` names them, such as "metrics of seed 3 at step 1"."""
     return InputError(
         f"{path} is damaged: {what} is not what was written: its digest differs. `circuits show --verify` lists all "
         f"damaged values; the rest can be read."

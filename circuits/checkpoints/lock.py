@@ -77,7 +77,7 @@ class RunLock:
             except BlockingIOError:
                 process = process_number(os.pread(descriptor, 100, 0).decode(errors="replace"))
                 os.close(descriptor)
-                if process is not None and is_alive(process):
+                if process is not None and is_alive(process):  # the file may still name a killed writer
                     raise being_written(self.path_of_run, process) from None
                 time.sleep(0.01)  # `writer_pid`, which only asks who writes, soon releases the lock
             except OSError as error:

@@ -2,9 +2,9 @@
 
 This copy beside the run is not trusted. The sandbox process (`sandbox.py`) first checks the restored file: the run file
 with the copied bytes. The restored file must obey `policy.py`, the rules for run files from any source. Its data and
-metadata must lie exactly where the copy says. Its content must match its own config. If the present run file is valid,
-the restored file must be the same run, with at least as many checkpoints. If any check fails, the run file stays
-unchanged, and the copy is renamed to `RUN.h5.undo.stale`.
+metadata must lie exactly where the copy says. Then its content must match its own config. If the present run file is
+valid, the restored file must be the same run, with at least as many checkpoints. If the restored file fails a check,
+the run file stays unchanged, and the copy is renamed to `RUN.h5.undo.stale`.
 """
 
 import json

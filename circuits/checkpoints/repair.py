@@ -55,7 +55,7 @@ def repair(path: str | Path, *, say: Callable[[str], object] = lambda text: None
     """Repair a run file that a killed process was writing, so that any HDF5 tool can open the file.
 
     The kill leaves the file with the flag "open for writing". It may also leave partly written metadata, and array rows
-    of a checkpoint or optimizer state that was not completed. The function clears the flag, mends the metadata and
+    of checkpoints or optimizer states that were not completed. The function clears the flag, mends the metadata and
     removes these rows. Before it removes rows, it copies the file to RUN.h5.before-repair (then .1, .2, …) if such a
     row has values, or if any array in the file is compressed.
 

@@ -185,7 +185,7 @@ class Run:
     def arrays(
         self, seed: int | None = None, checkpoint: int | None = None, *, step: int | None = None
     ) -> dict[str, np.ndarray]:
-        """One network's parameters as NumPy arrays, by name; by default of the first seed at the last checkpoint."""
+        """One network's parameters as NumPy arrays, by name; arguments as in `state`."""
         at = {"step": self.checkpoint_index(checkpoint, step=step), "seed": self.seed_index(seed)}
         return {str(name): np.array(variable[at].values) for name, variable in self.parameters.items()}
 

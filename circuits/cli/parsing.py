@@ -137,7 +137,7 @@ def _flag(argument: Any) -> str:
 
 
 def _given(names: Sequence[str], words: Sequence[str]) -> str:
-    """Quote, for an error, the value that `words` give to a flag; "" if `words` contain none of the flag's `names`."""
+    """End of an error line, ", not 'VALUE'": the value that `words` give to a flag; "" if they lack all its `names`."""
     for index in reversed(range(len(words))):
         flag, equals, value = words[index].partition("=")
         if flag.replace("_", "-") in names:

@@ -124,7 +124,7 @@ def _facts(run: "Run") -> dict[str, str]:
 
 
 def _since(parent: dict[str, Any]) -> str:
-    """Text that tells at which step of `parent` a run starts and, for a lottery ticket, with which neurons and seed."""
+    """Text: at which step of `parent` a run starts; for a lottery ticket, also how many neurons of which seed."""
     if "neurons" in parent:
         return f"{count(len(parent['neurons']), 'neuron')} of its seed {parent['seed']}, from step 0 on"
     return f"from its step {parent['step']} on"

@@ -118,7 +118,7 @@ def ahmed_2024_decay_introduced() -> list[Config]:
 
 
 def _config(name: str, where: str, **changes: Any) -> Config:
-    """Config: an LSTM on half of all pairs (x, y). `changes` replace fields; `where` cites a figure of Ahmed 2024."""
+    """Config: an LSTM on half of all pairs (x, y). `changes` replace fields; `where` cites a table or figure."""
     fields: dict[str, Any] = {
         "task": _task(),
         "model": MODELS["lstm"],

@@ -117,7 +117,7 @@ class Parity(SignTask):
 
         Without `test_unseen`, all seeds have the same test set. With `test_unseen`, all seeds share a sequence of
         distinct inputs, and each seed takes the first `n_test` of these inputs that are not in its training set.
-        Raise an `InputError` if fewer than `n_test` inputs are outside the training set.
+        If `test_unseen` leaves fewer than `n_test` inputs outside the training set, an `InputError` is raised.
         """
         drawn = TEST_SEED[self.draw] if self.test_seed is None else self.test_seed
         draw = self._source(generator("test", drawn), drawn)
