@@ -21,7 +21,7 @@ def analyze(
     run
         The run; its file stays unchanged.
     measurements
-        Names of measurements, as in `circuits analyze --help`; without names, all measurements that `usual` lists.
+        Names of measurements, as in `circuits analyze --help`. Without names: all default measurements that apply.
     options
         Options of all measurements.
     progress
@@ -34,7 +34,7 @@ def analyze(
     Raises
     ------
     InputError
-        A measurement does not exist or does not apply to the run's config, or the run has no checkpoint.
+        A measurement or `options.layer` does not exist, a measurement does not apply, or the run has no checkpoint.
     """
     wanted = chosen(run, *measurements)
     if options.layer is not None:
@@ -49,12 +49,14 @@ def options_of(name: str, options: Options) -> WalkOptions:
 
 
 def chosen(run: Run, *measurements: str) -> list[str]:
-    """Names of the measurements that `analyze` runs, with "phases", in the order of `circuits.registry.MEASUREMENTS`.
+    """Names of the measurements to run: `measurements` and "phases", in the order of `circuits.registry.MEASUREMENTS`.
+
+    If `measurements` is empty, the result has all default measurements that apply to the run.
 
     Raises
     ------
     InputError
-        In the same cases as `analyze`.
+        A measurement does not exist or does not apply to the run's config, or the run has no checkpoint.
     """
     for name in measurements:
         lookup(MEASUREMENTS, name, "measurement")

@@ -26,11 +26,11 @@ MOST_NUMBERS = 16_000_000  # tuples times neurons or classes: arrays of 128 MB i
 
 @dataclass(frozen=True, eq=False)
 class CyclicGroup:
-    """Numbering of an operation's operands and results by the elements of Z_m, which makes the operation a sum.
+    """An operation mod p, such as x * y, rewritten as a sum mod m. For this sum, operands and results have numbers.
 
-    Element a of Z_m stands for `residues[i, a]` as operand i, and for `classes[a]` as result. Each row of `tuples` is
-    one choice of all operands, such as (x, y). For row j, `sums[j]` is the sum of the operands' elements, so the
-    operation gives `classes[sums[j]]`.
+    The numbers 0, 1, ..., m - 1 are the elements of the cyclic group Z_m. Element a stands for `residues[i, a]` as
+    operand i, and for `classes[a]` as result. Each row of `tuples` is one choice of all operands, such as (x, y). For
+    row j, `sums[j]` is the sum mod m of the operands' elements, and the operation gives `classes[sums[j]]`.
 
     Examples
     --------
@@ -164,7 +164,9 @@ def primitive_root(p: int) -> int | None:
 
 
 def is_cyclic(config: Config) -> str | None:
-    """None if the task is a sum on a cyclic group and all tuples fit into memory, otherwise the reason why not.
+    """None if the measurement `fourier` applies to `config`, otherwise the reason why it does not.
+
+    The task must be a sum on a cyclic group of at least 2 elements, and arrays over all inputs must fit into memory.
 
     Examples
     --------

@@ -3,9 +3,8 @@
 Nanda et al. 2023 find that a network that adds mod p embeds x and y as waves of a few *key frequencies* k. The network
 multiplies these waves. For each class c, the products give cos ω(x + y - c) with ω = 2πk/p.
 
-At every checkpoint, the key frequencies are those of the run's last checkpoint. Differences, products and quotients are
-sums on a cyclic group (`cyclic`). Products and quotients exclude operands 0 and class 0, but the logit of class 0
-counts in every loss.
+At every checkpoint, the key frequencies are those of the last checkpoint. Differences, products and quotients are sums
+on a cyclic group. Products and quotients exclude operands 0 and class 0, but every loss counts the logit of class 0.
 
 All modules of `fourier` quote Nanda et al. 2023 from memory, so definitions and numbers may differ from the paper's.
 """
@@ -45,9 +44,9 @@ CLUSTERED = 0.5  # share of a neuron's variance: no second frequency can explain
 
 
 class Views:
-    """Fourier measures, as arrays by name, of the networks of a config whose task is a sum on a cyclic group.
+    """Computes Fourier measures of networks of one config. The config's task is a sum on a cyclic group.
 
-    `layer` is the layer whose neurons are measured; None measures no neurons.
+    `layer` is the layer whose neurons are measured; None measures no neurons. The methods return arrays by name.
     """
 
     def __init__(self, config: Config, layer: Layer | None) -> None:
@@ -152,8 +151,8 @@ def measure(run: Run, options: FourierOptions, *, progress: bool = False) -> xr.
         (step, seed, neuron) `neuron_frequency`: the frequency that explains most of the neuron's variance over all
         tuples, 0 for none. `neuron_share`: the share of the variance that this frequency explains.
     neuron_linear_share, neuron_product_share
-        (step, seed, neuron) the two parts of `neuron_share`. Waves of a single operand, such as cos ωx, explain
-        `neuron_linear_share`. Products of waves of several operands, such as cos ωx cos ωy, explain the other part.
+        (step, seed, neuron) the two parts of `neuron_share`: `neuron_linear_share` for waves of one operand, such as
+        cos ωx, and `neuron_product_share` for products of waves of several operands, such as cos ωx cos ωy.
     neuron_phase
         (step, seed, operand, neuron) phase φ of the neuron's wave cos(ωx + φ) in the operand x, at `neuron_frequency`.
     neuron_output_phase
@@ -219,10 +218,10 @@ def measure(run: Run, options: FourierOptions, *, progress: bool = False) -> xr.
 def _walked(
     run: Run, checkpoints: np.ndarray, views: Views, further: Any, *, what: str, progress: bool = False
 ) -> dict[str, np.ndarray]:
-    """Measure every network at `checkpoints`; the result has arrays by name, each (step, seed, ...).
+    """Fourier measures of every network at `checkpoints`: a dictionary of arrays, each (step, seed, ...).
 
-    For each network, `further(index of the seed, measures)` gets the measures of `views` and returns the results, both
-    as arrays by name. The array "by_sum", which holds all logits of the network, is dropped from the results.
+    For each network, `views.waves` computes a dictionary of arrays. `further(index of the seed, dictionary)` may add
+    arrays to this dictionary, and returns it. Then the array "by_sum" (all logits of the network) is left out.
     """
 
     def one(seed: int, net: Network) -> dict[str, np.ndarray]:

@@ -55,8 +55,8 @@ def spectrum(activations: Float[np.ndarray, "*tuples neuron"]) -> Float[np.ndarr
 
     `activations` is (m, ..., m, neuron), with one axis per operand; each operand is an element of the cyclic group Z_m.
     The result has the same shape. With two operands, its entry (i, j, neuron) is the coefficient of f_i of the first
-    operand times f_j of the second, where f_i is column i of `cyclic_basis(m)`. `cyclic_coefficients` along each axis
-    gives the same result by FFT. For a prime m and a thousand neurons, matrix products take a third of the FFT's time.
+    operand times f_j of the second, where f_i is column i of `cyclic_basis(m)`. The code multiplies each axis by a
+    matrix. An FFT gives the same result, but takes 3 times as long for a prime m and 1000 neurons.
     """
     m, n_operands = len(activations), activations.ndim - 1
     transform = np.ascontiguousarray(cyclic_basis(m).T, activations.dtype)
@@ -151,9 +151,9 @@ def _input_phases(coefficients: np.ndarray, frequency: np.ndarray, by_products: 
     """Phase φ of each operand's wave cos(ωt + φ) in each neuron, (operand, neuron).
 
     The operand t is an element of the cyclic group of m elements. ω is 2πk/m for the neuron's `frequency` k; φ is NaN
-    if k = m/2. The neuron's coefficients of cos ωt and sin ωt give φ. With two operands x and y, there is an exception
-    for neurons in the mask `by_products`: the coefficients of the products of waves, such as cos ωx sin ωy, give both
-    phases. `coefficients` is the result of `spectrum`.
+    if k = m/2. `coefficients` (m, ..., m, neuron) has each neuron's Fourier coefficients, with one axis per operand.
+    Usually, the coefficients of cos ωt and sin ωt give φ. If there are two operands x and y, neurons in the mask
+    `by_products` get both phases from the coefficients of products instead, such as cos ωx sin ωy.
     """
     m, n_operands, neuron = len(coefficients), coefficients.ndim - 1, np.arange(len(frequency))
     c, s = 2 * frequency - 1, 2 * frequency % m

@@ -5,7 +5,7 @@ from circuits.config_base import Share
 
 
 class FourierOptions(PruningOptions):
-    """The threshold for key frequencies: the least share of a frequency's cosine in the logits' sum of squares."""
+    """The options of pruning, and a threshold: how much of the logits a key frequency must explain."""
 
     key_share: Share | None = None
     """For the fourier analysis: a frequency is key if its cosine has at least this share of the logits' sum of squares

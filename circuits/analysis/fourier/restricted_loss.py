@@ -128,8 +128,8 @@ def mean_losses(
 ) -> Float64[np.ndarray, "set subset"]:
     """Mean loss over each set of tuples, for each subset of frequencies; NaN for an empty set.
 
-    `losses` has one loss per tuple of operands and subset of frequencies. Row s (axis `element`) holds the tuples whose
-    operands have the sum s in the cyclic group. `members` marks the tuples of each set, such as the train set.
+    A tuple, such as (x, y), has one loss per subset. `losses[s, j]` holds the losses of tuple j among the tuples
+    whose operands have the sum s in the cyclic group. `members` marks the tuples of each set, such as the train set.
 
     Examples
     --------

@@ -112,6 +112,7 @@ def gate_history(run: Run, options: MergeOptions = MergeOptions(), *, progress: 
     -------
     gate_cosine
         (step, seed, rank) cosine between the neuron's (w, b), on the relevant bits, and (w, b) of the nearest gate.
+        The axis `rank` sorts the neurons by falling path norm |u|·‖(w, b)‖ at the final checkpoint.
     gate_t
         (step, seed, rank) the number t of the nearest gate "at least t of k bits"; -1 if the nearest gate is constant,
         -2 if it is linear, and 0 as padding for seeds with fewer neurons.

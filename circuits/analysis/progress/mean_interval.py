@@ -1,13 +1,13 @@
 """Confidence interval for the mean of a bounded count; its width is positive even if all sampled values are equal.
 
-All inputs of a sample may have the same count, for example if the network has learned its task. The standard error of
-the mean is then 0, but a rare other value may be missing from the sample. Gaffke (2005, "Three test statistics for a
-nonparametric one-sided hypothesis on the mean of a nonnegative variable") appends the greatest possible value to the N
-sampled values. The N + 1 values get random weights >= 0 that add up to 1; all choices of the weights are equally likely
-(uniform on the simplex). The high end of the interval is the 97.5 % quantile of the weighted mean. The low end is the
-2.5 % quantile with the least possible value appended. For counts of 0 and 1 this is the Clopper-Pearson interval. The
-level is conjectured to hold for every bounded variable; no counterexample is known (Learned-Miller and Thomas 2019, "A
-new confidence interval for the mean of a bounded random variable"). Both papers are quoted from memory.
+If a network has learned its task, all sampled inputs may have the same count, such as the same number of bits whose
+flip changes the prediction. The standard error of the mean is then 0, but a rare other value may be missing from the
+sample. Gaffke (2005, "Three test statistics for a nonparametric one-sided hypothesis on the mean of a nonnegative
+variable") appends the greatest possible value to the N sampled values. The N + 1 values get random weights, uniform on
+the simplex (each >= 0, sum 1). The high end of the interval is the 97.5 % quantile of the weighted mean. The low end is
+the 2.5 % quantile with the least possible value appended. For counts of 0 and 1 this is the Clopper-Pearson interval.
+The level is conjectured to hold for every bounded variable; no counterexample is known (Learned-Miller and Thomas 2019,
+"A new confidence interval for the mean of a bounded random variable"). Both papers are quoted from memory.
 """
 
 import numpy as np

@@ -1,10 +1,10 @@
 """Progress measures between memorization and generalization, and their onsets.
 
 Barak et al. 2022 and Nanda et al. 2023 look for quantities that change steadily while accuracy is constant. The
-measures here need no knowledge of the task's circuit. They are weight norms, neurons needed (effective sparsity),
-margins, bits that change the prediction (sensitivity), weights that a relu neuron needs (arity), and loss spectra.
-`change_points` finds the epoch at which each measure begins to change, and the measure that surely changes first, if
-there is one.
+measures here need no knowledge of the task's circuit. They are weight norms, margins, loss spectra, and three counts:
+the neurons that predictions need (effective sparsity), the bits whose flip changes the prediction (sensitivity), and
+the weights of a relu neuron that predictions need (arity). `change_points` finds the epoch at which each measure begins
+to change. It also names the measure that changes first, unless the 95 % intervals of the epochs leave this open.
 """
 
 from collections.abc import Callable, Mapping
@@ -44,8 +44,7 @@ from circuits.checkpoints.run import Run
 
 CHOICES = (0.9, 0.99, 0.999, 0.9999)  # memorization thresholds, each with linear and with logarithmic values
 CURVES = ("test_accuracy", "test_loss", "train_loss")  # training accuracy changes before memorization
-# Measures that follow from layer norms, sparsity and sensitivity.
-REDUNDANT = ("frobenius_norm", "sparsity_ratio", "sensitivity_low", "sensitivity_high")
+REDUNDANT = ("frobenius_norm", "sparsity_ratio", "sensitivity_low", "sensitivity_high")  # follow from others
 MARGINS = {
     "train_margin_least": "least margin on the training set",
     "train_margin_mean": "mean margin on the training set",
@@ -58,9 +57,8 @@ PROBES = 16  # training inputs on which homogeneity is tested
 def measure(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.Dataset:
     """Progress measures of a run, their onsets, and the spectra of its loss curves.
 
-    The result has the variables of `progress_measures`, `change_points` and `loss_spectra` that apply to the model and
-    the task. It has no spectra if too few checkpoints are evenly spaced. The attribute `warnings` lists training losses
-    that are rounded to 0.
+    The result has the variables of `progress_measures`, `change_points` and `loss_spectra` that apply. It has no
+    spectra if too few checkpoints are evenly spaced. The attribute `warnings` lists training losses rounded to 0.
     """
     measures = progress_measures(run, options, progress=progress)
     for more in (loss_spectra(run, options), run_change_points(run, options, measures)):

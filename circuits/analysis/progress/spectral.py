@@ -5,8 +5,7 @@ norm is the root of the sum of all squared singular values, so ‖A‖₂ ≤ �
 2.2.3, follows the spectral norm through memorization and generalization.
 
 A layer is the parameters whose names agree up to the last dot, such as hidden.0.W and hidden.0.b. In the relu model, W
-and b are the layer "hidden" and u is the layer "readout". The weights and biases of a recurrent layer form one layer,
-such as "recurrent.0".
+and b are the layer "hidden", and u is "readout". A recurrent layer's parameters form one layer, such as "recurrent.0".
 """
 
 import math

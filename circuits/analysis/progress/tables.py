@@ -55,7 +55,7 @@ def progress_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
 def onset_table(dataset: xr.Dataset, phases: xr.Dataset, seeds: list[int]) -> Table:
     """Table that says when each measure (row) begins to change in each seed (column), in epochs.
 
-    A cell also says how long after the reference measure (test accuracy) that is. If none changes, one line says so.
+    A cell also says how long after test accuracy (the reference) the change begins. If nothing changes, a line says so.
     """
     if bool(dataset["onset"].isnull().all()):
         return Table(_why_nothing_changes(dataset, phases), box=None)

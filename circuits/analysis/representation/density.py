@@ -2,10 +2,10 @@
 
     density(w) = mean over weights w_i of Normal(w; w_i, h),   h = std(w) n^(-1/5)
 
-Each of n weights has a Gaussian kernel with Scott's bandwidth h, as in seaborn's `kdeplot` in Fuangkawinsombut 2024,
-Figure 2.3. The caption names the hidden layer's weights, but the thesis code draws the weights of the output layer.
-Here every parameter except biases has a density, under its own name. The weights of a sparse circuit have a narrow peak
-at 0 and a few large values. The large values determine h, so the density shows the peak too wide.
+Each of n weights has a Gaussian kernel with Scott's bandwidth h, as in seaborn's `kdeplot`. A thesis, Fuangkawinsombut
+2024, draws such a density in Figure 2.3. The figure's caption names the weights of the hidden layer, but the thesis
+code draws those of the output layer. Here every parameter except biases has a density. The weights of a sparse circuit
+have a narrow peak at 0 and a few large values. The large values determine h, so the density shows the peak too wide.
 """
 
 from typing import NamedTuple

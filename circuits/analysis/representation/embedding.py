@@ -1,9 +1,8 @@
 """Embedding of points in two dimensions: by PCA, which is linear, or by t-SNE, which keeps neighbors together.
 
 PCA shows the two directions of largest variance. t-SNE (van der Maaten and Hinton 2008, "Visualizing data using t-SNE")
-keeps near points near. It shows clusters, but makes them look tidier and further apart than they are; distances between
-its clusters mean little. As in Fuangkawinsombut 2024, Figure 2.2, t-SNE has scikit-learn's defaults: perplexity 30,
-started from PCA.
+keeps near points near. It shows clusters, but tidier and further apart than they are; distances between clusters mean
+little. As in Fuangkawinsombut 2024, Figure 2.2, t-SNE has scikit-learn's defaults: perplexity 30, start from PCA.
 
 scikit-learn belongs to the optional extra `embed`; only functions of this module and of `clusters` import it.
 """

@@ -3,8 +3,7 @@
 Source: Fuangkawinsombut 2024, sections 2.2.1 and 2.2.2, Figures 2.2 and 2.3, appendix. In its t-SNE of the training
 examples' hidden activations, examples do not cluster by their k relevant bits at memorization, but form 2^k clean
 clusters at the end. Meanwhile, the weights concentrate at 0. Here, the silhouette of the activations measures the
-clusters during training. A few checkpoints also have silhouettes of PCA and t-SNE; t-SNE may make clusters look tidier
-than they are.
+clusters during training. A few checkpoints also have silhouettes of PCA and t-SNE; t-SNE may exaggerate clusters.
 
 A network that computes parity from the sum of its bits, such as `constructions.threshold`, has k + 1 clusters instead
 of 2^k. So a low silhouette after generalization is not a failure, but shows another circuit.

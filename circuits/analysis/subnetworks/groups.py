@@ -79,7 +79,7 @@ def _find(run: Run, options: PruningOptions) -> NeuronGroups:
 def _final_checkpoints(
     run: Run, options: PruningOptions
 ) -> tuple[Int[np.ndarray, " seed"], Float[np.ndarray, " seed"]]:
-    """Per seed: index of the checkpoint that `options.final` selects, and size of the active subnetwork there."""
+    """Per seed: index of the checkpoint that `options.final` selects, and number of neurons that predictions need."""
     first = run.n_checkpoints - (LATE_CHECKPOINTS if options.final == "median" else 1)
     late = np.arange(max(first, 0), run.n_checkpoints)
     sizes = sparsity_at(run, late, options)  # (late, seed)
@@ -146,8 +146,7 @@ def expected_jaccard(first: int, second: int, width: int) -> float:
     if first + second == 0:
         return float("nan")
     least, total, mean = max(0, first + second - width), math.comb(width, second), 0.0
-    # Number of second groups that share `least` neurons with the first.
-    ways = math.comb(first, least) * math.comb(width - first, second - least)
+    ways = math.comb(first, least) * math.comb(width - first, second - least)  # groups B that share `least` with A
     for shared in range(least, min(first, second) + 1):
         mean += ways / total * shared / (first + second - shared)
         ways = ways * (first - shared) * (second - shared) // ((shared + 1) * (width - first - second + shared + 1))

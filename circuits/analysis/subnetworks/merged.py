@@ -41,10 +41,9 @@ def elements_needed(
 ) -> int | None:
     """Number of circuit elements (groups of near-parallel neurons) that the network's predictions need.
 
-    The network is f(x) = uᵀ relu(W x + b). The path norm of a neuron is |u|·‖(w, b)‖. The code sorts the elements by
-    the sum of their neurons' path norms, largest first. The result is the smallest m such that the first m elements
-    alone agree with the network on `inputs`; None if no m suffices or a weight is not finite. The order of the neurons
-    does not matter.
+    The network is f(x) = uᵀ relu(W x + b). The path norm of a neuron is |u|·‖(w, b)‖. The elements are sorted by the
+    sum of their neurons' path norms, largest first. The result is the smallest m such that the first m elements alone
+    agree with the network on `inputs`; None if no m suffices or a weight is not finite. Neurons may be in any order.
 
     Parameters
     ----------
@@ -92,8 +91,8 @@ def merged_at(
 ) -> Float[np.ndarray, "step seed"]:
     """Merged sparsity at `checkpoints`: how many circuit elements (groups of merged neurons) reproduce the predictions.
 
-    The elements are counted from the largest on. The value is 0 if all outputs of the network are near 0. The value is
-    NaN if the network has diverged, or if even all elements together do not reproduce the predictions.
+    The elements are sorted by the sum of their neurons' path norms |u|·‖(w, b)‖, largest first. The result is the least
+    m for which the first m elements suffice: 0 if all outputs are near 0, NaN if diverged or if no m suffices.
     """
     require(run, is_one_relu_layer)
     agreement_sets = [examples_of(run, index, options.agreement_set) for index in range(len(run.seeds))]

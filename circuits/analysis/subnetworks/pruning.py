@@ -1,7 +1,6 @@
 """Magnitude pruning of hidden neurons: their norms, the order of pruning, the kept neurons.
 
-A variant of Mozer and Smolensky 1989, as in Merrill et al. 2023, section 2.1: the neurons with the smallest incoming
-weights are pruned first.
+Neurons of smallest norm are pruned first (Merrill et al. 2023, section 2.1; a variant of Mozer and Smolensky 1989).
 """
 
 import numpy as np

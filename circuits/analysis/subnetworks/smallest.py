@@ -8,8 +8,8 @@ The program minimizes the sum of k_i, where k_i is 1 if neuron i is kept, otherw
 
 - Row of an input x: the sum of the kept terms is at least 0 if f(x) > 0, at most 0 if f(x) < 0, and equal to 0 if
   f(x) = 0. All three hold up to rounding errors (`Subsets`).
-- Cover of an input x with f(x) ≠ 0: at least one kept term has the sign of f(x). While the solver allows fractions
-  k_i, only covers give a lower bound on the sum of k_i. Rows give none: if numbers k_i satisfy them, so do k_i/1000.
+- Cover of an input x with f(x) ≠ 0: at least one kept term has the sign of f(x). Without covers, the empty subset
+  (every k_i is 0) would satisfy the program, so no lower bound on the sum of k_i could be proved.
 - Forbidden subset: the solution must differ from one given subset.
 
 At first, the program has all covers but few rows. The solver HiGHS looks for a solution of at most one neuron. If there
@@ -287,7 +287,7 @@ def measure(run: Run, options: SearchOptions, *, progress: bool = False) -> xr.D
     smallest_proved
         (step, seed) whether no smaller subset agrees (size = bound). False if time ran out or the network diverged.
     prefix_size
-        (step, seed) neurons in the active subnetwork, the fewest neurons of largest norm that agree.
+        (step, seed) size of the active subnetwork: the smallest n such that the n neurons of largest norm agree.
     smallest_kept
         (step, seed, neuron) mask of the smallest subset known.
     """

@@ -33,8 +33,7 @@ def measure(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.
         (step, seed) size of the active subnetwork, and its share of the width (Liu, Chi and Wu, section 5.2).
     kept, kept_step, final_sparsity
         The generalizing subnetwork: by default the active subnetwork of the last checkpoint. `kept` (seed, neuron):
-        mask. `kept_step` (seed,): step of that checkpoint, -1 if the network had diverged. `final_sparsity` (seed,):
-        number of neurons in the mask.
+        mask. `kept_step` (seed,): step of that checkpoint, -1 if diverged. `final_sparsity` (seed,): number of neurons.
     memorizing_sparsity
         (seed,) size of the memorizing subnetwork: the active subnetwork at `memorization_epoch`; NaN if there is none.
     late_sparsity
@@ -89,7 +88,7 @@ def measure(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.
 
 
 def is_of_collapsed(run: Run, result: xr.Dataset) -> Bool[np.ndarray, " seed"]:
-    """Mask of the seeds whose generalizing subnetwork is empty: all outputs were near 0 when it was determined."""
+    """Mask of the seeds whose generalizing subnetwork is empty because its network had collapsed (outputs near 0)."""
     steps = result["kept_step"].values  # -1: diverged
     at = np.searchsorted(run.steps, np.maximum(steps, 0))
     return (steps >= 0) & run.collapsed.values[at, np.arange(len(steps))]

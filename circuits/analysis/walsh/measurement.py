@@ -68,12 +68,12 @@ def measure(run: Run, options: WalshOptions, *, progress: bool = False) -> xr.Da
         (moved, step, seed) largest change |W_t - W_0| of a first-layer weight since the first checkpoint. `moved` says
         for which weights: "all", those of the "relevant" input bits, or those of the "irrelevant" input bits.
     neuron_movement, neuron_gap
-        (step, seed, rank) `neuron_movement`: largest |W_t - W_0| of a neuron of `neuron_index`. `neuron_gap`: its
-        Fourier gap, least |gradient| at a relevant bit minus greatest at another; NaN if collapsed. Both need relu.
+        (step, seed, rank) for the relu model only. `neuron_movement`: largest |W_t - W_0| of a neuron of
+        `neuron_index`. `neuron_gap`: the neuron's Fourier gap, which is the least |gradient| at the weight of a
+        relevant bit minus the greatest at the weight of an irrelevant bit; NaN if collapsed.
     fourier_gap, layer_gap
         `fourier_gap` (statistic, step, seed): least, median and greatest `neuron_gap`. `layer_gap` (step, seed): gap of
-        the whole layer. `layer_gap` is computed at up to 64 checkpoints spread over training, at the checkpoint of
-        memorization, and at the checkpoint of generalization. At all other checkpoints it is NaN.
+        the whole layer; NaN except at up to 64 checkpoints spread over training, at memorization and generalization.
     other_coefficient, other_subset, other_error, other_by_chance, degree_weight, degree_weight_error
         For sets T with an irrelevant bit, at up to 14 checkpoints (frames, with `frame_step` and `frame_epoch`).
         `other_coefficient` (frame, seed, place): up to 8 f^(T) of largest absolute value, largest first. `other_subset`
@@ -208,15 +208,20 @@ class _Measured:
         return numbers
 
     def _standard_error(self, values: Float[np.ndarray, "pattern draw any"]) -> Float[np.ndarray, " any"]:
-        """Standard error of each function's Walsh coefficients; it is the same for all sets of relevant bits."""
+        """Standard error of each function's Walsh coefficients; 0 if the inputs are not a sample, but all 2^n inputs.
+
+        `values[p, d, i]` is function i, such as neuron i, at input d of those whose relevant bits have pattern p. All
+        coefficients of function i, one for each subset of the relevant bits, have the same standard error.
+        """
         if self.draws.is_complete:
             return np.zeros(values.shape[-1])
         n_patterns, n_draws = values.shape[:2]
         return np.sqrt(values.var(axis=1, ddof=1).mean(axis=0) / (n_patterns * n_draws))
 
     def layer_gaps(self, progress: bool) -> Float[np.ndarray, "step seed"] | None:
-        """Fourier gap of the layer: excess of its gradient at relevant bits over other bits; None if not a relu model.
+        """Fourier gap of each network's hidden layer; None if not a relu model.
 
+        The gap says how much larger the mean loss's gradient is for weights of relevant input bits than for others.
         The gap is NaN except at up to 64 checkpoints spread over training, at memorization, and at generalization.
         """
         if not self.networks.has_bounds:
