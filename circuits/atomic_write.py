@@ -98,7 +98,7 @@ def make_folder(path: Path) -> None:
 
 
 def remove_left_behind(path: Path) -> None:
-    """Remove temporary files and lock files that ended processes left when they wrote `path` or its backups."""
+    """Remove temporary files and lock files for `path` and its backups, if the process that made them has ended."""
     copies = r"(?:\.undo|\.before-re(?:pair|sume)(?:\.\d+)?)?"
     temporary = re.compile(rf"{re.escape(path.name)}{copies}\.(\d+)\.tmp(?:\.lock)?")
     for left in path.parent.glob(f"{glob.escape(path.name)}.*.tmp*"):

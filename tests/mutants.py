@@ -141,7 +141,8 @@ HOSTILE: dict[str, tuple[Callable[[h5py.File, str], object], str]] = {
         "is refused: /metrics/train_loss has its data in another file, '.*outside",
     ),
     "committed datatype": (
-        lambda file, outside: file.__setitem__("kind", np.dtype("f4")), "is refused: /kind is a committed datatype"
+        lambda file, outside: file.__setitem__("kind", np.dtype("f4")),
+        "is refused: /kind is a data type without values",
     ),
     "compound dtype": (
         lambda file, outside: file.create_dataset("pair", data=np.zeros(3, [("a", "f4"), ("b", "i4")])),

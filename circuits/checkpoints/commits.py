@@ -1,8 +1,8 @@
 """The number of complete checkpoints of a run. The array `step` has one entry per checkpoint: the number of optimizer
 updates so far. The writer writes this entry last, and only this write makes the checkpoint complete ("committed").
 
-A kill can interrupt the write of an entry; this entry does not count. Any other wrong entry is damaged. It raises an
-error; no writer removes it.
+A kill can interrupt the write of an entry; this entry does not count. If any other entry differs from the config's
+plan, the file is damaged: `n_committed` raises an error, and no writer removes the entry.
 """
 
 from __future__ import annotations
@@ -69,6 +69,6 @@ def n_committed(
 
 
 def _is_cut(stored: int, planned: int) -> bool:
-    """Whether each byte of `stored` is that of `planned` or 0xFF (unwritten), as after a cut write or erasure."""
+    """Whether each byte of `stored` is that of `planned` or 0xFF. An interrupted write or erasure leaves such bytes."""
     stored_bytes, planned_bytes = (value.to_bytes(8, "little", signed=True) for value in (stored, planned))
     return all(byte in (expected, 0xFF) for byte, expected in zip(stored_bytes, planned_bytes, strict=True))

@@ -97,7 +97,7 @@ def data_dims(name: str, ndim: int, test_is_shared: bool = True) -> tuple[str, .
     test = ("test_example",) if test_is_shared else ("seed", "test_example")
     leading = ("seed", "example") if name.startswith("train_") else test
     if ndim > len(leading) + 1:
-        raise InputError(f"data '{name}' has {ndim} dimensions, but may have only these: {', '.join(leading)}, input")
+        raise InputError(f"data '{name}' has too many dimensions ({ndim}). Allowed are: {', '.join(leading)}, input")
     return (*leading, "input")[:ndim]
 
 
@@ -254,7 +254,9 @@ def facts_digest(file: h5py.File) -> int:
 
 
 def in_file(state: str) -> str:
-    """Name in the file of an optimizer-state array: unchanged, but "n_updates" for "step", the name of a dimension.
+    """Name that a run file uses for an array of the optimizer's state.
+
+    The array "step" is called "n_updates" in the file, because "step" is a dimension there. Other names stay the same.
 
     Examples
     --------

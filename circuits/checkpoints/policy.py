@@ -190,7 +190,7 @@ class _Walk:
         if isinstance(item, h5py.h5g.GroupID):
             self._group(item, path)
         elif not isinstance(item, h5py.h5d.DatasetID):
-            raise Refused(f"{path} is a committed datatype")
+            raise Refused(f"{path} is a data type without values (HDF5's committed datatype), not an array or group")
         elif (address := h5py.h5o.get_info(item).addr) not in self._datasets:  # scales have several names
             self._dataset(item, path)
             self._attributes(item, path)

@@ -111,8 +111,8 @@ def copy_of_version_1(path: Path, say: Callable[[str], object]) -> Path | None:
 def _state(path: Path, *, undone: bool) -> tuple[int, list[Any]] | None:
     """Number of checkpoints of a run file, and a list of facts that identify the run; None if the content is invalid.
 
-    The facts are the config without `epochs`, and the attributes `created` and `numerics`. If `undone`, the function
-    reads and checks the file as a restore of the metadata from RUN.h5.undo would leave it.
+    The facts are the config without `epochs`, and the attributes `created` and `numerics`. If `undone` is True, the
+    function reads the metadata from the copy RUN.h5.undo instead of the file, and also checks the run's contents.
     """
     try:
         with opened_for_verdict(str(path), undone=undone) as file:

@@ -1,9 +1,9 @@
 """Repair of a killed run's file, so that every HDF5 tool opens it.
 
-`circuits.open` reads the file of a killed writer unchanged, unless the kill interrupted a write of HDF5's metadata.
-`h5dump`, netCDF4 and plain xarray refuse the file, and would also show rows of incomplete checkpoints. Repair drops no
-complete checkpoint, changes no value, and the run can be resumed as before. It refuses a file in which entries of
-`step`, the numbers of updates at the checkpoints, are damaged.
+`circuits.open` reads this file without a repair, unless the kill interrupted a write of HDF5's metadata. `h5dump`,
+netCDF4 and plain xarray refuse the file, because the killed writer left it marked as open. Repair clears this mark and
+removes rows of incomplete checkpoints. It drops no complete checkpoint, changes no value, and the run can be resumed as
+before. It refuses a file in which entries of `step`, the numbers of updates at the checkpoints, are damaged.
 """
 
 from __future__ import annotations

@@ -5,8 +5,7 @@ forks itself for every file. So each inspection has its own time and memory limi
 milliseconds. The sandbox process ends with its parent, or after a minute without a question.
 
 A question asks for the verdict on one file. It is a datagram with the JSON of [path, format, format_version, undone]
-and the descriptor of a pipe. The sandbox process writes its answer, the JSON of [verdict, text], into this pipe.
-`policy.inspect` defines these fields.
+and the descriptor of a pipe. The answer into this pipe is the JSON of [verdict, text]. `policy.inspect` defines these.
 """
 
 from __future__ import annotations
@@ -76,7 +75,7 @@ def limit() -> None:
 
 
 def more_time(nbytes: int) -> None:
-    """Restart both time limits: 8 s + t of elapsed and 3 s + t of CPU time; t is 1 s per 50 MB to unpack (`nbytes`)."""
+    """Restart the limits of 8 s of elapsed and 3 s of CPU time, and extend both by 1 s per 50 MB of `nbytes`."""
     unpacking = nbytes / BYTES_PER_SECOND
     for number, clock, seconds in (
         (signal.SIGALRM, signal.ITIMER_REAL, SECONDS),

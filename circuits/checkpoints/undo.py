@@ -46,8 +46,7 @@ class Kept(NamedTuple):
     `extents`: all byte ranges outside the arrays. One array at bytes 40 to 59 of 100 leaves [[0, 40], [60, 40]].
     `stored`: the parts of `extents` that take room on the disk. The other parts are holes of a sparse file.
     `values`: the bytes at the ranges `stored`, one range after the other.
-    `witness`: byte ranges of arrays, which no change of metadata touches. `digest`: SHA-256 of their bytes, by which a
-    later reader recognizes the file.
+    `witness`: byte ranges of arrays, to recognize the file; no metadata change touches them. `digest`: their SHA-256.
     """
 
     size: int
@@ -65,9 +64,9 @@ class Kept(NamedTuple):
     def fits(self, file: h5py.File) -> bool:
         """Whether the arrays of a run file lie where this copy of the file's metadata says.
 
-        `file` is the run file, read with the copied bytes in place. Three conditions must hold. The field
-        `extents` of this copy lists exactly the byte ranges outside all arrays of `file`. The field `witness` lists the
-        byte ranges of `file` that no change of metadata touches. No array of `file` overlaps a copied byte range.
+        `file` is the run file, opened as if the copied bytes were already restored. Its byte ranges outside all arrays
+        must equal `self.extents`. Its byte ranges by which a run is recognized must equal `self.witness`. All arrays
+        must lie within the file, and overlap neither each other nor a copied byte range.
         """
         apart = _are_ranges(sorted([*self.stored, *(span for span in _data(file) if span[1])]), self.size)
         return apart and self.extents == _extents(file, self.size) and self.witness == _unchanged(file)
@@ -206,7 +205,10 @@ def _extents(file: h5py.File, size: int) -> Ranges:
 
 
 def _unchanged(file: h5py.File) -> Ranges:
-    """Byte ranges that metadata changes never touch: arrays in /data, newest parameters, written chunks of /step."""
+    """Byte ranges by which to recognize a run: /data, parameters of the last checkpoint, and written chunks of /step.
+
+    No change of metadata touches these bytes.
+    """
     ranges = [chunk[:2] for item in file["data"].values() if item.chunks is None for chunk in _stored(item)]
     n_written = int((file["step"][:] != UNWRITTEN).sum())
     for item in file["parameters"].values():  # the last checkpoint, which tells apart runs with the same data and steps
@@ -242,7 +244,7 @@ def _data(file: h5py.File) -> Ranges:
 
 
 def _stored(dataset: h5py.Dataset) -> Ranges:
-    """[file position, bytes, first row] of each stored chunk of an array. An array without chunks counts as one."""
+    """[position in the file, number of bytes, first row] of each stored chunk; an array without chunks is one chunk."""
     chunks: Ranges = []
     if dataset.chunks is not None:
         dataset.id.chunk_iter(lambda chunk: chunks.append([chunk.byte_offset, chunk.size, chunk.chunk_offset[0]]))

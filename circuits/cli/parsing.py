@@ -107,7 +107,7 @@ def _worded(event: Any, flags: type, words: Sequence[str], command: str) -> str 
 
 
 def _needed(words: Sequence[str], flags: type, command: str, argument: str) -> str:
-    """Error line for a missing argument or, if a flag is misspelled (the likely cause), for the misspelled flag."""
+    """Error line for a missing argument. If `words` have an unknown flag, the line is about this flag instead."""
     typed = [word for word in words if word.startswith("--")]
     valid = [*arities(flags), "--help"]
     if misspelled := [word for word in typed if word.partition("=")[0].replace("_", "-") not in valid]:

@@ -15,8 +15,8 @@ MOST_OF_NAME = 150  # characters of the parent's file name in the ticket's file 
 def chosen_neurons(path: Path, seed: int | None, keep: str | None) -> tuple[Config, int, np.ndarray]:
     """Choose the neurons of a lottery ticket: some neurons of a network, to be trained again without the others.
 
-    The network belongs to the seed `seed` (None: the first) of the run at `path`. `keep`: "active" or None chooses the
-    active subnetwork, "random" as many random neurons. Return the ticket's config, the seed, and a mask (neuron,).
+    The network belongs to `seed` (None: the first) of the run at `path`. If `keep` is "active" or None, choose its
+    active subnetwork; if "random", pick as many neurons at random. Return the ticket's config, seed and mask (neuron,).
     """
     from circuits.analysis.subnetworks.groups import GROUPS, neuron_groups
     from circuits.checkpoints.run import open_run

@@ -177,19 +177,19 @@ def _compare_with_parent(run: "Run") -> None:
 
 
 def split_preset(words: Sequence[str]) -> tuple[str | None, list[str], list[str]]:
-    """Find the preset among the words after `circuits train`, before the flags are parsed.
+    """Find the preset's name among the words after `circuits train`, before the flags are parsed.
 
-    Return the preset (None if there is none), all other words, and the flag before the preset with the flag's values.
+    Return the name (None if there is none), all other words, and a list for an error message. The list has the flag
+    for which the name may be a surplus value, then this flag's own values. A switch, such as --quiet, takes no value.
 
-    The first step skips each flag and the words that belong to the flag:
-    - for a switch, such as --quiet, which takes no value: the next word if it is a number or a truth value;
-    - for any other flag: the next word (none after `--flag=value`), and all numbers before the next flag;
-    - for a list of texts, such as --metrics: also all other words before the next flag, except preset names.
+    A candidate is a word that is not a flag and not one of these words:
+    - After a switch: the next word, if it is a number or a truth value.
+    - After any other flag: the next word (none after `--flag=value`), and all numbers before the next flag.
+    - After a flag for a list of texts, such as --metrics: also all words before the next flag, except preset names.
 
-    If one word is left, this word is the preset, even if it is misspelled. If several words are left, the second step
-    skips words that are probably surplus values. It skips a word that is not a preset name if a switch stands directly
-    before the word, or if the last flag before the word is not a switch. In `merrill-2023 --epochs 3 x`, the first step
-    leaves merrill-2023 and x, and the second step skips x. If two or more words are then left, InputError is raised.
+    A single candidate is the name, even if it is misspelled. A candidate may be a surplus value if it stands directly
+    after a switch, or if the last flag before it is not a switch. Of several candidates, possible surplus values that
+    are not preset names drop out, such as x in `merrill-2023 --epochs 3 x`. If several remain, InputError is raised.
 
     Examples
     --------

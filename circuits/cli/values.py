@@ -152,8 +152,8 @@ def _refuse_values_of_switches(uses: Sequence[Use], known: Mapping[str, Arity], 
 def _refuse_more_than_one(uses: Sequence[Use], known: Mapping[str, Arity], any_word: bool) -> None:
     """Refuse a second value of a flag that takes one value, such as the 5 in `--epochs 3 5`.
 
-    After the value, a number (if the flag takes numbers) or one of the flag's choices is always refused. Any other word
-    may be a positional argument. It is refused only if `any_word`: the command line has too many positional arguments.
+    A word after the value is refused if it is a number and the flag takes numbers, or if it is a choice of the flag.
+    Any other word may be a positional argument; it is refused only if there are too many of these (`any_word` is True).
     """
     for use in uses:
         arity = known.get(use.flag)

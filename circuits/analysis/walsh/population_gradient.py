@@ -5,8 +5,7 @@ section 4 and Definition 1), known to us from quotations and a paraphrase of Def
 
 Gradient. S is the set of the k relevant bits, and y = χ_S(x) is their parity. For a neuron relu(w·x + b), let g(x) = 1
 if w·x + b > 0, else 0. Up to sign and readout, the mean loss -y f(x) has the derivative g_i = E y x_i g(x) with respect
-to w_i. This is the Walsh coefficient ĝ(T) = E χ_T(x) g(x) of a set T of bits: T is S without i if bit i is relevant,
-otherwise S with i.
+to w_i. This is the Walsh coefficient ĝ(T) = E χ_T(x) g(x). Set T is S without i if bit i is relevant, else S with i.
 
 Gap. Definition 1 says that g has a γ-Fourier gap if |ĝ(S⁻)| >= |ĝ(S⁺)| + γ for all (k-1)-subsets S⁻ and
 (k+1)-supersets S⁺ of S. The gap here is the largest such γ. If it is not positive, g has no gap.
@@ -132,7 +131,7 @@ def _signed_sums(weights):
 def _count_above(x, first, masks, second, weight, by_mask):
     """Number of pairs (i, j) with x + first[i] + second[j] > 0; `first` and `second` are in ascending order.
 
-    For each i, the function also adds `weight` (a number) times the number of pairs with this i to by_mask[masks[i]].
+    Let c_i be the number of j with a sum above 0. For each i, the function also adds weight · c_i to by_mask[masks[i]].
     """
     total, place = 0, len(second)
     for i in range(len(first)):

@@ -7,8 +7,7 @@ Clopper-Pearson interval for the probability P of the event. These intervals giv
 
 - Coefficient of g at the parity, P(right) - P(wrong). It is at least 2 P(right) - 1 and at most 1 - 2 P(wrong).
 - Mean of g, P(positive) - P(negative). It is at least 2 P(positive) - 1 and at most 1 - 2 P(negative).
-- Mean square of g, P(output is not 0). The code takes it as 1 if no sampled output is 0. The variance of g is the mean
-  square minus the squared mean.
+- Mean square of g, P(output is not 0); set to 1 if no sampled output is 0. Minus the squared mean, it is g's variance.
 - Weight of g on subsets with an irrelevant bit. The code counts pairs of inputs with equal relevant bits; no input is
   in two pairs. Let g and g' be the predictions of a pair. The weight is the mean of (g - g')²/2. This number is 0 if g
   and g' are equal, 2 if they are 1 and -1 (an "opposite" pair), and 1/2 if only one of them is 0. A pair is "different"
@@ -73,16 +72,16 @@ def sign_counts(values: Real[np.ndarray, "pattern draw"]) -> Float[np.ndarray, "
 
 
 def sign_weights(counts: Float[np.ndarray, "*network count"]) -> SignWeights:
-    """Walsh coefficient of each network's predictions at the parity, and 95 % intervals of it and of variance shares.
+    """How much of the variance of each network's predictions belongs to the parity of the relevant bits.
 
-    `counts` are the nine counts that `sign_counts` returns for a sample. The intervals are for the set of all inputs.
+    The result has the Walsh coefficient of the parity and its 95 % interval, and 95 % intervals of variance shares.
+    `counts` are the result of `sign_counts` for a sample of inputs. The intervals are for the set of all inputs.
 
     Examples
     --------
-    A sample has 1000 inputs, half of them with parity 1, and all predictions are right. The inputs form 500 pairs with
-    equal relevant bits; no pair has different predictions. So the coefficient at the parity is at least 0.9926. At
-    least 0.98 of the predictions' variance belongs to the parity, and at most 0.02 to the other subsets of the relevant
-    bits. At most 0.02 belongs to the sets with an irrelevant bit.
+    All 1000 sampled predictions are right; 500 are positive, 500 negative. In 500 pairs of inputs with equal relevant
+    bits, the two predictions never differ. So the coefficient is at least 0.9926. Part 0, the parity, has at least 0.98
+    of the variance. Part 1 (the other subsets of the relevant bits) and part 2 (the rest) each have at most 0.02.
 
     >>> weights = sign_weights(np.array([1000.0, 0, 500, 500, 0, 1000, 0, 0, 500]))
     >>> round(float(weights.parity_low), 4), float(weights.parity_high)
@@ -127,7 +126,7 @@ def _difference(
     """Interval of P - Q with confidence `level`; P and Q are the probabilities of two outcomes that exclude each other.
 
     In `total` trials, the outcome of probability P occurs `n_p` times, the outcome of probability Q `n_q` times. Let
-    p be the least plausible P, and q the least plausible Q: the low ends of their intervals with confidence `level`.
+    p be the low end of the interval of P with confidence `level`, and q the low end of the interval of Q.
     P + Q <= 1, so 2 P - 1 <= P - Q <= 1 - 2 Q. Therefore the result is (2 p - 1, 1 - 2 q).
     """
     low, high = (np.asarray(2 * share_intervals(counts, total, level)[0] - 1) for counts in (n_p, n_q))

@@ -79,9 +79,9 @@ def walsh_spectrum(
     coefficient, error
         (subset,) f^(T) and its error; `subset` names the bits of T, such as "{0,7}". If the spectrum is not sampled, it
         is exact up to float rounding, and all errors are 0. A sampled spectrum has all T within the relevant bits, and
-        the other T with |T| <= 3 (<= 2 if size 3 would give more than 50,000 coefficients). At these other T, the error
-        is a standard error. At T within the relevant bits, it is an error bound if the model is relu. For other
-        models, it is a standard error, or NaN if sampled inputs with equal relevant bits always have equal f(x).
+        the other T with |T| <= 3 (<= 2 if size 3 would give more than 50,000 coefficients). The errors are standard
+        errors, but for a relu model the errors at T within the relevant bits are error bounds. For any other model, the
+        errors at these T are NaN if f(x) never differs between two sampled inputs with equal relevant bits.
 
     Raises
     ------

@@ -11,11 +11,10 @@ AT_PHASES = {"memorized": "memorization", "generalized": "generalization"}  # ro
 
 
 def walsh_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
-    """Two tables with a row per seed at memorization, at generalization and at the last checkpoint.
+    """Two tables; each seed has three rows: at memorization, at generalization and at the last checkpoint.
 
-    The first has the shares of the output's variance: of the parity of the relevant bits, of the other subsets of these
-    bits, and of the rest. The second shows by how much the loss gradient at the relevant bits exceeds that at all other
-    bits (Fourier gap), and the largest changes of weights.
+    The first has shares of the output's variance: the parity, the other subsets of the relevant bits, and the rest. The
+    second has Fourier gaps (loss gradient at relevant bits minus that at other bits) and largest changes of weights.
     """
     shares = new_table("at", "seed", "epoch", "parity", "subsets", "rest", "prediction's\nparity")
     gap_columns = ("layer\ngap", "least\ngap", "median\ngap")

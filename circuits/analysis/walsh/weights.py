@@ -1,8 +1,8 @@
 """Walsh weights split the variance of a function f(x), x in {-1, 1}^n, into parts for groups of sets of input bits.
 
 A weight is the sum of the squared Walsh coefficients f^(T)² over the sets T of one group. Let S be the set of relevant
-bits. Most sets T have a bit outside S. The weight of these sets is E_z Var(f | z): the variance of f at one setting z
-of the bits in S, averaged over all settings. So the mean of the sample variances estimates this weight without bias.
+bits. The weight of all sets T with a bit outside S is E_z Var(f | z): the variance of f over all inputs with the same
+setting z of the bits in S, averaged over all z. From inputs drawn at each z, the code estimates it without bias.
 """
 
 from collections.abc import Sequence
@@ -34,9 +34,9 @@ class Draws(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """Walsh weights of one function f: its squared Walsh coefficients f^(T)², summed over the sets T of three groups.
+    """Three sums of squared Walsh coefficients f^(T)² of a function f: one sum (a weight) for each part of the sets T.
 
-    Group 0 has only the set S of all relevant bits. Group 1 has all other non-empty subsets of S. Group 2 has all sets
+    Part 0 has only the set S of all relevant bits. Part 1 has all other non-empty subsets of S. Part 2 has all sets
     with an irrelevant bit. The three weights add up to the variance of f. A share is a weight divided by the variance.
 
     `coefficients` are f^(T) for the subsets T of the relevant bits, in the order of `walsh_coefficients`. All have the
@@ -113,7 +113,7 @@ def cube_weights(
     means
         (pattern) means of the function over the other bits, if known.
     bound
-        Error bound of each coefficient if `means` are given: the average of the error bounds of these means.
+        Largest error that a coefficient can have because of errors in `means`: the average error bound of the means.
     is_constant
         Whether the function is known not to depend on the other bits.
 
