@@ -44,18 +44,18 @@ LARGE = ("rows", "c", "v", "size", "reach", "candidates")  # arrays of a tree th
 class Search:
     """Branch and bound over all inputs with one setting of the relevant bits (pattern).
 
-    The margin of an input is parity · f, for the output f scaled to |f| <= 1. The method `go_on` takes a goal. With a
-    finite goal (>= 0), the search tries to prove that every margin is above the goal. With goal inf, the search looks
+    The margin of an input is parity · output, with the output scaled to [-1, 1]. The method `go_on` takes a goal. With
+    a finite goal (>= 0), the search tries to prove that every margin is above the goal. With goal inf, the search looks
     for the least margin. The property `lower` is a lower bound of all margins.
 
     Attributes
     ----------
     finished
-        Whether every input is evaluated or excluded by a bound. After a finished search with goal inf, `lower` is
-        the least margin, up to rounding. After a finished search with goal 0, `lower` is above 0, unless `missed`.
+        Whether every input is evaluated or excluded by a bound. If the goal was inf, `lower` is then the least margin,
+        up to rounding. If the goal was 0, then either `lower` is above 0, or the search has found a margin <= 0.
     missed
-        Whether the search knows a margin that is not above a limit; False with goal inf. The limit is the goal if more
-        than 12 irrelevant bits have a weight. Otherwise one step evaluates or excludes all inputs, and the limit is 0.
+        Whether the search has found a margin that disproves its finite goal: a margin <= goal. If at most 12 irrelevant
+        bits have nonzero weights, only a margin <= 0 counts. With goal inf, `missed` is False.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class Search:
 
     @property
     def bits(self) -> Int8[np.ndarray, " bit"] | None:
-        """(bit,) irrelevant bits of the input with the least margin so far; None before the first evaluation."""
+        """(bit,) values (±1) of the irrelevant bits at the least margin so far; None before the first evaluation."""
         if self.exact_least is not None and self.exact_least <= 0:
             return self.least_exactly
         if self.tree is None or np.isinf(self.tree.values[BEST]):
@@ -124,15 +124,15 @@ class Search:
 
     @property
     def least_exactly(self) -> Int8[np.ndarray, " bit"] | None:
-        """(bit,) irrelevant bits of the input with the least margin computed in exact arithmetic; None at first."""
+        """(bit,) irrelevant bits (±1) at the least margin computed in exact arithmetic; None before the first one."""
         return None if self.exact_bits is None else self._inputs(self.exact_bits[None])[0, self.irrelevant]
 
     def go_on(self, goal: float, amount: float, deadline: float) -> None:
-        """Continue the search, up to a limit of work (`amount`), and update `finished` and `missed`.
+        """Continue the search until it ends, or until this call has done the work `amount`.
 
         With a finite `goal`, the search tries to prove that every margin (parity · output) is above the goal, and stops
-        early at a known margin <= goal. With goal inf, it looks for the least margin. `amount` counts evaluations of
-        one neuron at one input. Exact arithmetic, for margins near 0, also stops at `deadline` (`time.monotonic`).
+        early at a known margin <= goal. With goal inf, the search looks for the least margin. The unit of `amount` is
+        evaluating one neuron at one input. Exact arithmetic (of margins near 0) stops at `deadline` (`time.monotonic`).
         """
         tree = planted(*self.numbers)
         if self.tree is not None:
@@ -176,17 +176,18 @@ class Search:
 def settle(searches: Sequence[Search], deadline: float, *, goal: float = np.inf, most: float = np.inf) -> bool:
     """Run the searches in rounds, with equal work for each search; return whether all searches are finished.
 
-    The rounds end once all searches are finished. They also end if a margin disproves a finite goal, or at a limit
-    (`deadline` or `most`). If `deadline` is not reached, the results are the same on every machine.
+    The searches try to prove that every margin (parity · output) is above a finite `goal`. With goal inf, each search
+    looks for its least margin. The rounds end once all searches are finished. They also end if an unfinished search
+    disproves the goal, at `deadline`, or after the work `most`. If `deadline` is not reached, the results are the same
+    on every machine.
 
     Parameters
     ----------
     searches, deadline
         There is one search for each setting of the relevant bits. Later calls on a search must pass the same goal.
-        `deadline` on `time.monotonic` ends the rounds. The first millisecond or so of each search always runs.
+        `deadline` is a time on `time.monotonic`. The first millisecond or so of each search always runs.
     goal, most
-        `goal` is the lower limit to prove for every margin (parity · output); inf finds each search's least margin.
-        `most` limits the total work of this call. The unit is the evaluation of one neuron at one input.
+        `goal` is >= 0 or inf. `most` limits the work of this call, in evaluations of one neuron at one input.
     """
     amount, work, first = FIRST_SLICE, 0.0, True
     unfinished = [search for search in searches if not search.finished]

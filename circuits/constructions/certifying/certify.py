@@ -133,7 +133,7 @@ def _refuse_method(method: object) -> None:
 
 
 class _Judged:
-    """For each relevant-bit setting: a lower bound of parity · f (scaled to |f| <= 1), and the least value found."""
+    """Lower and upper bounds of the least parity · output (scaled to [-1, 1]) for each setting of the relevant bits."""
 
     def __init__(self, W: np.ndarray, b: np.ndarray, u: np.ndarray, relevant_bits: tuple[int, ...], time_limit: float):
         self.begun, self.time_limit = monotonic(), time_limit
@@ -160,7 +160,7 @@ class _Judged:
         self.names = ["inputs" if known else "bound" for known in self.solved]
 
     def look_at(self, at: int, bits: Int8[np.ndarray, " bit"]) -> None:
-        """For setting `at`: flip irrelevant bits, from `bits` on, to lower parity · output; keep the least value."""
+        """Flip irrelevant `bits` to lower parity · output. Store a new least value for relevant-bit setting `at`."""
         margin = restriction(self.net, self.relevant_bits, self.signs[at])
         better = lowered(margin, bits)
         value = float(margin.margins(better[None])[0])
@@ -195,10 +195,10 @@ class _Judged:
             self.searches, self.searched = self.searches | searches, self.searched + monotonic() - begun
 
     def keep(self, searches: dict[int, Search], goal: float) -> None:
-        """Take over each search's lower bound of the margins (parity · output), and its input of least margin so far.
+        """Store the results of searches: each search has a lower bound and a least known value of parity · output.
 
-        A key of `searches` is the index of a relevant-bit setting. If `goal` is inf, a finished search has found the
-        least margin. A finite `goal` is the number that the searches tried to prove to be below every margin.
+        `searches` maps the index of a relevant-bit setting to the search of this setting. With `goal` inf, a finished
+        search has found the least value. With a finite `goal`, the searches tried to prove that all values exceed it.
         """
         for at, search in searches.items():
             if (bits := search.bits) is not None:
@@ -230,8 +230,7 @@ class _Judged:
     def relax_many_neurons(self, until: float) -> None:
         """Try to improve the lower bound of the margin for each bit setting whose lower bound is not above 0.
 
-        The new bound keeps the relus of 40 neurons, those of largest |readout weight|·(‖incoming weights‖₁ + |bias|).
-        Linear functions bound all other relus.
+        The 40 neurons of largest |readout weight|·(‖weights‖₁ + |bias|) keep their relu; other relus get linear bounds.
         """
         net = self.net
         largest = np.argsort(-np.abs(net.u) * (np.abs(net.W).sum(axis=1) + np.abs(net.b)), kind="stable")

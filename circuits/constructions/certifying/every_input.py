@@ -28,17 +28,16 @@ EXACT_AT_ONCE = 64
 
 
 class Cube(NamedTuple):
-    """Margins (parity · f) over all inputs, by setting of the relevant bits (pattern); f is scaled to |f| <= 1.
+    """Margins (parity · output, scaled to [-1, 1]) over all inputs, by setting of the relevant bits (pattern).
 
     Attributes
     ----------
     lower, least
         (pattern,) each. `lower` is a lower bound of the margin, and `least` is the least margin in float64. If time ran
         out before the pattern was evaluated, `lower` is -inf and `least` is inf.
-    where
-        (pattern, bit) irrelevant bits of the input of least margin.
-    exact
-        For each pattern with exactly computed margins: its index, and the irrelevant bits of its least exact margin.
+    where, exact
+        `where` (pattern, bit) holds the irrelevant bits of the input of least margin. `exact` lists the patterns with
+        exactly computed margins: the pattern's index, and the irrelevant bits of its least exact margin.
     known, fails
         `known` (pattern,) tells whether all inputs of the pattern were evaluated. `fails` tells if any margin is <= 0.
     """
@@ -141,7 +140,7 @@ def _outputs(
 def _exact_margins(
     net: UnitScale, relevant_bits: Sequence[int], pattern_indices: np.ndarray, other_bits: np.ndarray, deadline: float
 ) -> list[Fraction]:
-    """Exact parity · output of each input, with unscaled weights; stops at `deadline` or after a result <= 0."""
+    """Parity · output of each input, computed exactly from the original weights, until `deadline` or a value <= 0."""
     inputs = np.empty((len(pattern_indices), net.W.shape[1]), np.int8)
     inputs[:, list(relevant_bits)] = patterns(len(relevant_bits))[pattern_indices]
     inputs[:, irrelevant_bits(net.W.shape[1], relevant_bits)] = other_bits

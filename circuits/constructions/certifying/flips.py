@@ -63,7 +63,8 @@ class Flips:
 
         Examples
         --------
-        For 0, 2 and at least 1 flips, the median is unknown: 1 to 2. For 0, 1 and at least 3 flips, the median is 1.
+        Three examples need 0 flips, 2 flips, and an unknown number >= 1. The median is between 1 and 2: unknown.
+        Three other examples need 0 flips, 1 flip, and an unknown number >= 3. Their median is 1.
 
         >>> flips = Flips(np.array([0.0, 2.0, 1.0]), np.array([0.0, 2.0, np.inf]))
         >>> flips.least, flips.median, Flips(np.array([0.0, 1.0, 3.0]), np.array([0.0, 1.0, np.inf])).median
@@ -150,9 +151,9 @@ def _if_equal(low: float, high: float) -> float:
 def _by_states(
     margin: Restriction, bits: Int8[np.ndarray, " bit"], rounding: float
 ) -> tuple[float, Int8[np.ndarray, " bit"] | None]:
-    """Fewest flips of irrelevant bits, from the values `bits` on, until parity · output is at most `rounding`.
+    """Fewest flips in `bits` (values of the irrelevant bits) that lower parity · output to at most `rounding`.
 
-    The second result holds the bits after these flips. If no flips suffice, the result is (inf, None). The function
+    The second result is `bits` after these flips. If no flips suffice, the result is (inf, None). The function
     `margin` is parity · output. It has a term v·relu(h) per neuron that can be on or off. Every v must be negative.
     """
     constants, slopes = states(margin)

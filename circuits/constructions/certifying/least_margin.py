@@ -5,7 +5,7 @@ There are three methods; the default is the first method that applies:
 1. *states*. The margin is a linear function plus a term v·relu(h) for each unstable neuron, which can be on or off.
    Here h is the neuron's preactivation, and v is its readout weight times the parity. If v < 0, the term is
    min(0, v·h). So if all v < 0, the margin is the minimum of 2^t linear functions, one per on/off state of the t
-   unstable neurons. The minimum of each function is constant - ‖slope‖₁. The only tolerance is rounding.
+   unstable neurons. A linear function a + s·x has the minimum a - ‖s‖₁ over x in ±1. The only tolerance is rounding.
 2. *inputs*. Evaluate all 2^m settings of the m irrelevant bits that have a weight. This method applies if m <= 16.
 3. *milp*. HiGHS solves a mixed-integer program over the bits and the neurons' on/off states (`milp.py`).
 """

@@ -52,15 +52,14 @@ class Tree(NamedTuple):
         `sign`, the second to -`sign`. `tried` is the number of children begun so far, 0..2.
     lower, error
         (depth,) each. `lower` is a lower bound of the node's margins; `error` bounds the rounding errors of a margin.
-    x, best
-        (bit,) each. `x` holds the values of the fixed bits. `best` is the input of least margin found.
-    candidates
-        (candidate, bit) inputs whose margin is so close to 0 that float64 cannot tell its sign.
+    x, best, candidates
+        `x` (bit,) holds the values of the fixed bits. `best` (bit,) is the input of least margin found. `candidates`
+        (candidate, bit) are the inputs whose margin is so close to 0 that float64 cannot tell its sign.
     counts, values
         Counters and results; constants of this module are the indices. `values[BEST]` is the least margin computed.
-        `values[FLOOR]` is a lower bound of all margins in closed nodes. `values[CLEAR]` is another lower bound. It
-        ignores the margins computed as <= `error`, because float64 cannot prove that these are > 0. `values[CLOSED]`
-        is the share of inputs in closed nodes. `values[WORK]` counts evaluations of one neuron at one input.
+        `values[FLOOR]` is a lower bound of all margins in closed nodes. `values[CLEAR]` is a lower bound of the same
+        margins without those computed as <= `error`, which float64 cannot prove to be > 0. `values[CLOSED]` is the
+        share of inputs in closed nodes. `values[WORK]` counts evaluations of one neuron at one input.
     """
 
     rows: np.ndarray
@@ -138,11 +137,11 @@ def _fix(tree, depth, sign):
 def _sort(rows, c, v, size, reach, n_terms, n_bits, place, sign, tree, depth):
     """Write the node at `depth` of the search tree: give one more input bit a value, then sort the neurons.
 
-    The parent node leaves the bits z in ±1 free. It has `n_terms` terms v relu(c + rows·z), one per neuron. `reach` is
-    each neuron's Σ|rows| over z; `size` is its Σ|weights| + |bias| over all input bits. First, z[place] gets the value
-    `sign`, and the last free bit moves to the index `place`: `n_bits` bits stay free. (The root has no parent. Its
-    `sign` is 0, and no bit gets a value.) Then the terms of neurons that are now always on are added to `tree.constant`
-    and `tree.slope`. Neurons that are never on drop out. All other neurons keep their terms.
+    The first six arguments describe the parent node. It has `n_terms` terms v relu(c + rows·z), one per neuron. The
+    bits z in ±1 are free in the parent. `size` (neuron,) is Σ|weights| + |bias| over all input bits. `reach` (neuron,)
+    is Σ|rows|. In the new node, z[place] is fixed to `sign`. The last free bit takes over the index `place`, and
+    `n_bits` bits stay free. (For the root, `sign` is 0, and no bit is fixed.) Terms of neurons that are now always on
+    are added to `tree.constant` and `tree.slope`. Neurons that are never on drop out. Other neurons keep their terms.
     """
     to_rows, to_c, to_v, to_size, to_reach = (
         tree.rows[depth], tree.c[depth], tree.v[depth], tree.size[depth], tree.reach[depth],
@@ -181,8 +180,9 @@ def _bound(tree, depth, roundings, slope, score):
     A neuron that can be on or off adds a term v·relu(h) to the margin. A linear function of h, never above the term,
     replaces the term. The margin's bound is then a linear function of the node's free bits. `slope` gets its
     coefficients, `tree.lower` its minimum. `tree.error` gets a bound of a margin's rounding errors; each term undergoes
-    `roundings` roundings. `score` tells how much each free bit loosens the bound: every neuron divides the largest gap
-    between its term and the linear function among the free bits, in proportion to its |weights| on these bits.
+    `roundings` roundings. `score` tells how much each free bit loosens the bound. A neuron's gap is the largest
+    difference between its term and the linear function. Each free bit gets a share of the gap, in proportion to the
+    neuron's |weight| on the bit. The score of a bit is the sum of its shares over all neurons.
     """
     n_bits = tree.x.shape[0] - depth
     constant, mass = tree.constant[depth], tree.mass[depth]
@@ -279,20 +279,19 @@ def _input(tree, depth, entry, bits):
 def walk(tree, goal, prune, roundings, until):
     """Search a tree, depth first: prove that all margins (parity · output) exceed a goal, or find the least margin.
 
-    A node holds the inputs that share the values of some bits. A closed node needs no more visits. The result is
-    FINISHED, PAUSED, FULL if no more candidates fit, or FAILED if a margin is not above a finite goal.
+    A node holds the inputs that share the values of some bits. A closed node needs no more visits. The result
+    FINISHED means that all nodes are closed. PAUSED means that the work has reached `until`. FULL means that too many
+    inputs wait in `tree.candidates` for exact arithmetic. FAILED means that a margin disproves a finite goal.
 
     Parameters
     ----------
-    tree
-        State of the search, changed in place; its candidates are the inputs that wait for exact arithmetic.
     goal
-        Finite goal: prove that all margins exceed it. A node closes if its lower bound is above `goal` despite rounding
-        errors. The search stops if it knows a margin <= `goal` (for goal 0, a margin <= 0 despite rounding errors).
-        Goal inf: find the least margin. A node closes if its lower bound is >= the least margin found so far, and one
-        of two facts holds. Either the bound exceeds the rounding error, or a margin <= 0 is already proved.
-    prune
-        Whether a lower bound may close a node. If False, the search evaluates every input.
+        Finite: prove that all margins exceed `goal`. A node closes if its lower bound is above `goal` despite rounding
+        errors. The search stops at a known margin <= `goal` (for goal 0, a margin <= 0 despite rounding errors).
+        Inf: find the least margin. A node closes if its lower bound is >= the least margin found so far. The lower
+        bound must also exceed the rounding error, unless a margin <= 0 is already proved.
+    tree, prune
+        The search changes `tree` in place. If `prune` is False, lower bounds close no node: every input is evaluated.
     roundings, until
         Each term of an output undergoes `roundings` roundings. `until` is the total work after which to pause.
     """

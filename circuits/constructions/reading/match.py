@@ -32,14 +32,11 @@ class Match:
 
     Attributes
     ----------
-    name, n_neurons
-        Name and number of neurons of the construction.
-    neuron_of
-        (element,) index of the matched neuron of the construction; -1 for an extra element, without a match.
-    residual
-        (element,) distance between the unit vectors (w, b) of element and neuron, 0..2; NaN for an extra element.
-    missing
-        Neurons of the construction without a match.
+    name, n_neurons, missing
+        `name` and `n_neurons` describe the construction. `missing` holds the indices of its neurons without a match.
+    neuron_of, residual
+        (element,) each. `neuron_of` is the index of the matched neuron; -1 for an extra element, without a match.
+        `residual` is the distance between the unit vectors (w, b) of element and neuron, 0..2; NaN without a match.
     permutation, signs
         (k,) bit i of the circuit is bit `permutation[i]` of the construction, times `signs[i]`.
     """
@@ -87,10 +84,9 @@ def match(
 
     Parameters
     ----------
-    W, b, u
-        (element, k), (element,), (element,): result of `merged_network`, with only the weights on the relevant bits.
-    cosine
-        Cosine above which two directions of (w, b) match.
+    W, b, u, cosine
+        W (element, k), b (element,) and u (element,) are the result of `merged_network`, with only the weights on the
+        relevant bits. Two directions (w, b) match if their cosine is above `cosine`.
 
     Raises
     ------
@@ -136,7 +132,7 @@ Form = tuple[np.ndarray, np.ndarray, np.ndarray]
 def forms(construction: Construction) -> Iterator[tuple[tuple[int, ...], tuple[int, ...], Form]]:
     """Every distinct network from permuting and flipping a construction's bits, as (permutation, signs, (W, b, u)).
 
-    The first result is the construction itself. The search compares networks in exact arithmetic.
+    The first result is the construction itself. Networks with exactly the same neurons, in any order, count as one.
 
     Examples
     --------
@@ -195,7 +191,12 @@ def _assigned(
     signs: tuple[int, ...],
     form: Form,
 ) -> tuple[float, Match]:
-    """Cost and `Match` of the best pairing of `learned` neurons with neurons of `form`; better pairings cost less."""
+    """Pair neurons of a trained network with neurons of a hand-built network; return the cost and the `Match`.
+
+    `form` is the hand-built network (W, b, u) after `permutation` and `signs` have changed its bits. Two neurons may be
+    paired if their u have the same sign, and either the cosine of their (w, b) is above `cosine`, or they have the same
+    nearest logic gate and firing set. More pairs cost less. Among equally many pairs, larger cosines cost less.
+    """
     built = _Directions(*form)
     n_learned, n_built = len(learned.rows), construction.n_neurons
     unmatched = 2.0 * min(n_learned, n_built) + 1  # more than all cosines together can gain

@@ -14,8 +14,8 @@ In three cases, the computed mean is exact, apart from float rounding and tiny w
 
 Otherwise a Fourier series gives the mean with a rigorous bound on its error (`kink_series`). The bound is at most
 about 4e-6 of ‖(w, b)‖ if Y has about the density of a normal distribution with the same standard deviation. The actual
-error was below 1e-9 for random weights. In all cases, the code first leaves out the smallest w_i in Y. This lowers the
-mean by at most half their L2 norm, which must be below 6e-14 of ‖(w, b)‖. The error bound includes this change.
+error was below 1e-9 for random weights. In all cases, the code first leaves out the smallest w_i in Y. The L2 norm of
+these w_i is below 1.2e-13 of ‖(w, b)‖. The mean falls by at most half of this norm. The error bound includes the fall.
 """
 
 import math
@@ -92,8 +92,8 @@ def bounded_averages(
 def _averages(centers, others, norms):
     """Means of relu(a + Σ ±others) over random signs for each a in `centers` (neuron, pattern), and their error bounds.
 
-    `others` (neuron, bit) holds each neuron's |weights| on the irrelevant bits, largest first; `norms` (neuron,) holds
-    the L2 norm of all weights and the bias of each neuron.
+    `others` (neuron, bit) holds each neuron's |weights| on the irrelevant bits, largest first. `norms` (neuron,) holds
+    √(Σw² + b²), over all weights w and the bias b of the neuron.
     """
     n_neurons, n_patterns = centers.shape
     n_others, most = others.shape[1], MOST_LEAVES * n_patterns

@@ -66,7 +66,7 @@ def fires_as_printed(condition: str, bits: Sequence[str]) -> Bool[np.ndarray, " 
 
 @lru_cache(maxsize=4096)
 def _shortest_formula(minterms: tuple[int, ...], bits: tuple[str, ...]) -> tuple[str, int]:
-    """The shortest formula that is true exactly on the settings with indices `minterms`, and its number of literals."""
+    """Shortest formula true at `patterns(len(bits))[i]` if and only if i is in `minterms`; its number of literals."""
     from sympy import Symbol
     from sympy.logic.boolalg import POSform, SOPform
 
@@ -102,7 +102,7 @@ def _conjunction(fires: Bool[np.ndarray, " pattern"], bits: Sequence[str]) -> st
 
 
 def _at_least(fires: Bool[np.ndarray, " pattern"], bits: Sequence[str]) -> str | None:
-    """The firing condition as "at least 2 of: x0 = 1, x1 = -1, x2 = 1", with all bits; None if it has another form."""
+    """The firing condition, if it is a threshold over all bits: "at least 2 of: x0 = 1, x1 = -1, x2 = 1"; else None."""
     every = patterns(len(bits))
     signs = np.sign(every[fires].sum(axis=0, dtype=np.int64))
     n_true = (every == signs).sum(axis=1)
