@@ -47,7 +47,7 @@ class WeightDecayChange(Part):
                 f"given: {', '.join(given) or 'none'}"
             )
         if self.delay_epochs and not self.awaits:
-            raise ValueError("delay_epochs needs train_accuracy or test_accuracy; otherwise give a later epoch or step")
+            raise ValueError("delay_epochs needs train_accuracy or test_accuracy; increase the epoch or step instead")
         return self
 
     @property

@@ -58,8 +58,8 @@ def from_state_dicts(
     Raises
     ------
     InputError
-        No file matches, a number is missing or given twice, seeds differ in their checkpoints, or a file does not hold
-        a network of the config's model. The message names the file and the key.
+        `pattern` is wrong or matches no file; a file name lacks the epoch; two files share seed and epoch (or step);
+        seeds differ in checkpoints; or a file holds no network of the config's model. The message names file and key.
     """
     unit, files = _matching(str(pattern), seed)
     seeds = sorted({which.seed for which in files})
@@ -96,7 +96,6 @@ def _matching(pattern: str, seed: int) -> tuple[str, dict[_Which, Path]]:
     """Find the files that match `pattern`, and read the seed and the epoch or step of each file from its name.
 
     Returns the unit of the numbers in the names, "epoch" or "step", and a dict from (seed, epoch or step) to the file.
-    If `pattern` has no placeholder {seed}, the seed of every file is `seed`.
     """
     given = re.findall(r"\{(\w*)\}", pattern)
     wrong = [name for name in given if name not in PLACEHOLDERS]

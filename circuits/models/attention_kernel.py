@@ -27,18 +27,18 @@ _RELAXED = {"reassoc", "contract", "nsz", "arcp"}  # sums may be vectorized; NaN
 
 
 class Places(NamedTuple):
-    """For sequences of tokens: the table row of each token, and the sequences that use each row; int64 on the CPU.
+    """For sequences of tokens and a table of vectors: which rows each sequence uses, and which sequences use each row.
 
-    The table has one row (a vector) for each pair of a place and a token. A place is a position in the sequences, so a
-    token has different rows at different places. Rows of later places have larger indices. An example is a sequence.
+    An example is a sequence. A place is a position in a sequence. The table has one row (a vector) for each pair of a
+    place and a token that occurs. Rows of later places have larger indices. All arrays are int64 on the CPU.
     """
 
     rows: np.ndarray
-    """(example, place): rows[n, i] is the index of the table row for the token at position i of sequence n."""
+    """(example, place): the token at position i of sequence n uses row rows[n, i] of a table of vectors."""
     place: np.ndarray
     """(row,): each row of a table stands for one token at one position in the sequences; place[r] is this position."""
     examples: np.ndarray
-    """Indices of sequences: those that use table row 0 in ascending order, then those that use row 1, and so on."""
+    """Indices of the sequences that use row 0 of a table of vectors, ascending; then for row 1; and so on."""
     starts: np.ndarray
     """(row + 1,): the indices of the sequences that use row r of a table are examples[starts[r] : starts[r + 1]]."""
 
@@ -46,9 +46,9 @@ class Places(NamedTuple):
 def places_of(rows: Int[np.ndarray, "example place"]) -> Places:
     """Returns, for each vector of a table, the examples that use the vector; `rows` gives the vectors of each example.
 
-    At position i of its sequence, called a place, example n uses the vector with index rows[n, i]. Every index from 0
-    to the largest must occur in `rows`. Indices at a later place must be larger than all indices at earlier places. In
-    the result, examples[starts[r] : starts[r + 1]] use vector r. Below, examples 0 and 2 use vector 0.
+    At each place i, a column of `rows`, example n uses the vector with index rows[n, i]. Every index from 0 to the
+    largest must occur in `rows`. Indices at a later place must be larger than all indices at earlier places. In the
+    result, the users of vector r are examples[starts[r] : starts[r + 1]]. Below, examples 0 and 2 use vector 0.
 
     Examples
     --------
@@ -201,11 +201,13 @@ def _add_four(total, weights, a, b, c, d):
 @no_type_check
 @_compiled
 def _gradients_of_rows(table, weights, gradient, place, examples, starts, first, last, of_weights, of_table):
-    """Compute the gradients of rows first to last - 1 of `table` (of_table) and of the rows' weights (of_weights).
+    """Write the gradients of rows first to last - 1 of `table` to `of_table`, and of their weights to `of_weights`.
 
-    The output of each example n in examples[starts[r] : starts[r + 1]] contains weights[n, i, h] table[h, r], for every
-    head h and with i = place[r]. gradient[n] (column,) is the gradient of this output. So of_weights[n, i, h] is the
-    dot product of gradient[n] and table[h, r], and of_table[h, r] is Σ_n weights[n, i, h] gradient[n].
+    Each example is a sequence with one row at each position. Row r only occurs at position i = place[r]. The examples
+    with row r have the indices examples[starts[r] : starts[r + 1]]. In such an example n, each head h adds
+    weights[n, i, h] table[h, r] to the output. gradient[n] (column,) is the gradient of this output. So
+    of_weights[n, i, h] is the dot product of gradient[n] and table[h, r], and of_table[h, r] is the sum of
+    weights[n, i, h] gradient[n] over the examples n with row r.
     """
     for r in range(first, last):
         i = place[r]

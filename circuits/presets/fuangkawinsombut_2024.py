@@ -61,10 +61,10 @@ def fuangkawinsombut_2024_k3() -> Config:
 
 
 def fuangkawinsombut_2024_raised_decay() -> list[Config]:
-    """Section 3.1, Figures 3.1 and 3.2: weight decay raised after memorization, when all training examples are right.
+    """Section 3.1, Figures 3.1 and 3.2 of a thesis: weight decay raised once all training examples are right.
 
-    The thesis does not state the values in the figures. It states that networks fail to generalize above a threshold of
-    approximately 0.1 to 0.5; our values lie below, within and above this range.
+    The thesis (Fuangkawinsombut 2024) does not state the raised weight decays. It states that networks fail to
+    generalize above a threshold of approximately 0.1 to 0.5. Our weight decays lie below, within and above this range.
     """
     changes = {value: [WeightDecayChange(train_accuracy=1.0, value=value).model_dump()] for value in RAISED}
     return [

@@ -13,7 +13,7 @@ The report's sections:
 We chose the rest:
 
 - The transformer has width 128, and 512 neurons in the MLP of each layer. It has LayerNorm, as in PyTorch's decoders.
-- The transformer reads two tokens, the operands. To embed a token is to multiply a one-hot vector by a matrix.
+- The transformer reads the two operands as tokens and embeds them. One-hot inputs times a matrix give the same.
 - We read `lr_gamma` as the factor of the learning rate per epoch, its usual meaning. After 700 epochs, the rate is a
   thousandth of the initial rate, and learning ends. So we also train on every fraction at a constant rate.
 - The MLP of section 2 reads one-hot pairs. MLP and LSTM have batches of 512 and the training fractions of section 1.

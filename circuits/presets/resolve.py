@@ -52,7 +52,7 @@ def resolve_config(
 
 
 def overridden(config: Config, overrides: Mapping[str, Any]) -> Config:
-    """A config with the overrides of `resolve_config` applied.
+    """A config with overrides applied in order. A new model.kind resets model.width, so model.kind must come first.
 
     Examples
     --------

@@ -189,8 +189,7 @@ def advance_to_the_end(
 class Session:
     """Trains the networks of a run file from its last checkpoint on; the file's `writer` stores each new checkpoint.
 
-    If the file has no checkpoint, training begins at `start`. If `start` is None too, training begins at a checkpoint
-    of the run that the file names as its parent; if the file names none, training begins at the initialization.
+    If the file has no checkpoint, training begins at the argument `start`, or at `start_of(run)` if `start` is None.
     If epochs, device, hardware or libraries differ from those in the file, `writer` records the change in the file.
     """
 

@@ -50,13 +50,13 @@ def _add_sign(values, shares, count, step, tolerance, into, shares_into, most):
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def half_laws(weights, start, stop, values, shares, most):
-    """Split weights[start:stop] into two halves, and write the distribution of Σ ±w over each half, with random signs.
+    """Split weights[start:stop] into two halves; list the values of Σ ±w over each half, for random signs.
 
-    The weights are >= 0, largest first. A weight equal to the previous weight goes to the same half, any other weight
-    to the half whose sum has fewer values. If this half would exceed `most` values, the other half gets the weight. If
-    both would, count[0] is -1. `values` and `shares` (half, buffer, value) have two buffers per half, used in turn. The
-    results are `count` and `buffer` (half,). The sum over half h has `count[h]` values, in `values[h, buffer[h]]`, with
-    their probabilities in `shares[h, buffer[h]]`.
+    Returns `count` and `buffer` (half,): the sum over half h has count[h] values. They stand at the start of
+    values[h, buffer[h]], and their probabilities at the start of shares[h, buffer[h]]. `values` and `shares`
+    (half, buffer, value) have two buffers per half, used in turn. The weights must be >= 0, largest first. Each weight
+    goes to the half whose sum has fewer values so far, but equal weights go to the same half. If this half would get
+    more than `most` values, the other half gets the weight. If neither half has room, the function sets count[0] to -1.
     """
     count, buffer = np.ones(2, np.int64), np.zeros(2, np.int64)
     values[:, 0, 0], shares[:, 0, 0] = 0.0, 1.0
@@ -86,10 +86,11 @@ def half_laws(weights, start, stop, values, shares, most):
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def values_allowed(weights, start, stop):
-    """Limit (4096 or 512) on the distinct sums Σ ±w of each half of weights[start:stop]; beyond, `half_laws` gives up.
+    """How many different sums Σ ±w `half_laws` may list for each half of weights[start:stop]: 4096 or 512.
 
-    Here n equal weights form a group with n + 1 sums. The limit is 4096 if the product of n + 1 over all groups of the
-    whole slice is at most 2^24. Otherwise it is 512, usually enough if the weights are small multiples of one number.
+    All of weights[start:stop] have at most N different sums. A weight that occurs m times multiplies N by m + 1.
+    For instance, the weights 3, 3 and 1 give N = 3 · 2 = 6. The limit is 4096 if N <= 2^24. For a larger N, the limit
+    is 512, usually enough if the weights are small multiples of one number. Equal weights must be neighbors.
     """
     bits, same = 0.0, 1
     for i in range(start, stop):

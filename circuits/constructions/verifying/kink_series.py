@@ -84,10 +84,10 @@ def series_sums(at, weights, width, half_period, n_terms, by_square, plain):
 def bracket(x, by_square, plain, reach, width, half_period, n_terms):
     """Estimate of E relu(x + Y) from two Fourier sums, for Y = Σ ±w_i with random signs, and a bound of its error.
 
-    E relu(x + Y) is (x + E|x + Y|)/2. To find E|x + Y|, the code adds normal noise with the standard deviation `width`
-    to Y, and uses the Fourier series of a triangular wave with the period 2 · half_period in place of |y|. The noise
-    makes E|x + Y| larger. `by_square` gives this larger value, and `plain` gives a bound of the increase; the estimate
-    subtracts half of the bound. Both are sums of `n_terms` terms, results of `series_sums` at x. `reach` is Σ|w_i|.
+    E relu(x + Y) is (x + E|x + Y|)/2. With normal noise Z of standard deviation `width`, E|x + Y + Z| is larger than
+    E|x + Y|. `by_square` gives E|x + Y + Z|. `plain` gives a bound of the difference of the two means. The estimate of
+    E|x + Y| is E|x + Y + Z| minus half of this bound. `by_square` and `plain` are results of `series_sums` at x, with
+    `n_terms` terms. Their Fourier series have the period 2 · half_period. `reach` is Σ|w_i|.
     """
     smoothed = half_period / 2 - 4 * half_period / math.pi**2 * by_square
     excess = 4 * width**2 / half_period * plain

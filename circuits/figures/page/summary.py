@@ -29,7 +29,7 @@ class Table:
 
     @property
     def edges(self) -> set[int]:
-        """Index of the first column of each group except the first group."""
+        """Indices of the columns with a line at their left edge: the first column of each group except the first."""
         return set(accumulate(span for _, span in self.groups[:-1]))
 
 

@@ -1,4 +1,4 @@
-"""Figures of parity runs in the Walsh basis: output variance by kind of subset, and measures of Barak et al. 2022."""
+"""Figures of parity runs: a network's output as a sum of products of input bits, and measures of Barak et al. 2022."""
 
 import numpy as np
 import plotly.graph_objects as go
@@ -36,7 +36,10 @@ def figures(run: Run, result: xr.Dataset) -> list[go.Figure]:
 
 
 def weight_shares(result: xr.Dataset | xr.DataArray) -> go.Figure:
-    """Shares of the output's variance on the parity, on proper subsets of the relevant bits and on all other subsets.
+    """Shares of the output's variance from three kinds of products of input bits: the parity, its subsets, all others.
+
+    The output is a sum of products of input bits ±1, each times a constant. The parity is the product of all relevant
+    bits. A subset of the parity is a product of only some relevant bits. All other products have an irrelevant bit.
 
     Parameters
     ----------
@@ -64,9 +67,9 @@ def weight_shares(result: xr.Dataset | xr.DataArray) -> go.Figure:
 
 
 def degree_weights(result: xr.Dataset) -> go.Figure:
-    """Share of the output's variance in Walsh terms with an irrelevant bit, by number of bits, at a few checkpoints.
+    """Shares of the output's variance from products of 1, of 2, of 3 and of more input bits, at a few checkpoints.
 
-    A Walsh term is a constant times the product of some input bits; the output is the sum of all Walsh terms.
+    The output is a sum of products of input bits ±1, times constants. Only products with an irrelevant bit count here.
 
     Parameters
     ----------

@@ -47,13 +47,10 @@ class FusedRelu(Stepper):
 
     @classmethod
     def numerics(cls, config: Config, device: str) -> dict[str, Any]:
-        """Arithmetic, LLVM's name for the processor, library versions. An update's exact result depends on all of them.
-
-        The update uses no BLAS, so its result does not depend on the BLAS library.
-        """
+        """What decides an update's last bits: threads, arithmetic, processor (named by LLVM), library versions."""
         import llvmlite.binding
 
-        libraries = {name: version(name) for name in ("numpy", "numba", "llvmlite")}
+        libraries = {name: version(name) for name in ("numpy", "numba", "llvmlite")}  # no BLAS: the update uses none
         cpu = llvmlite.binding.get_host_cpu_name()
         return {"threads_per_step": 1, "arithmetic": "sums of patterns", "cpu": cpu, **libraries}
 

@@ -30,9 +30,8 @@ AT_ONCE = 4  # groups added in one pass over the neurons; the number of groups i
 def patterns_of(inputs: np.ndarray) -> np.ndarray:
     """Signs of five inputs at a time as one number in 0..31: (example, group) uint8 for inputs (example, input) ±1.
 
-    Group g holds the inputs 5g to 5g + 4. Input 5g + i adds 2^i to the group's number if this input is 1. The number of
-    groups is rounded up to a multiple of 4 (`n_groups`). The added groups hold no inputs and have the number 0. Below,
-    6 inputs fill two of four groups; the other two groups are not shown.
+    Group g holds the inputs 5g to 5g + 4. Input 5g + i adds 2^i to the group's number if this input is 1. Extra
+    groups without inputs, with the number 0, make the number of groups a multiple of 4. They are not shown below.
 
     Examples
     --------
@@ -179,9 +178,9 @@ def train_batches(
 @no_type_check
 @numba.njit(nogil=True, cache=True, fastmath=_RELAXED, error_model="numpy")
 def _sum_patterns(weights_t, tables, parts):
-    """Fill `tables` (group, 16, neuron) with sums of the weights from five inputs at a time to each neuron.
+    """Fill `tables` (group, 16, neuron): for each group of five inputs, each neuron's 16 sums of the five weights.
 
-    Group g holds the inputs 5g to 5g + 4. Let w0 … w4 be the weights from these inputs to one neuron; the weight from
+    Group g holds the inputs 5g to 5g + 4. Let w0 … w4 be the weights of these inputs at one neuron; the weight of
     an input that does not exist is 0. For p = 0..15, tables[g, p] becomes ±w0 ±w1 ±w2 ±w3 + w4. Here wi, i = 0..3, has
     a plus if bit i of p is 1, else a minus; w4 always has a plus. So tables[g, 5] becomes w0 - w1 + w2 - w3 + w4.
     Groups without inputs keep entries 0. `parts` (7, neuron) is memory for partial sums; its last row must be 0.
@@ -231,12 +230,12 @@ def _place(code):
 @no_type_check
 @numba.njit(nogil=True, cache=True, fastmath=_RELAXED, error_model="numpy")
 def _fire(tables, pattern, biases, readout, row):
-    """Fill `row` (neuron,) with the hidden layer relu(W x + b) of one input x of signs ±1; return the output u·row.
+    """Fill `row` (neuron,) with the hidden layer relu(W x + b) of one input vector x of ±1; return the output u·row.
 
-    The inputs form groups of five. A group adds ±w0 ±w1 ±w2 ±w3 ±w4 to W x. Here wi (neuron,) has the weights from the
-    group's input i; wi has a plus if this input is 1. Bit i of pattern[g] (0..31) is 1 if wi of group g has a plus.
-    tables[g] (16, neuron) only holds sums with + w4; the function takes the sum at `_place(pattern[g])`. If w4 has a
-    plus, the function adds this sum to W x. If w4 has a minus, this sum has all signs reversed and is subtracted.
+    The entries of x form groups of five. Let wi (neuron,), i = 0..4, be the weights of entry i of group g. Group g adds
+    ±w0 ±w1 ±w2 ±w3 ±w4 to W x, where wi has the sign of entry i; bit i of pattern[g] (0..31) is 1 for a plus.
+    tables[g] (16, neuron) stores only the 16 sums with + w4. A sum with - w4 is the negative of a stored sum, so the
+    function subtracts the stored sum. The index of the stored sum is `_place(pattern[g])`.
     """
     zero, one = row.dtype.type(0), row.dtype.type(1)
     for g in range(0, tables.shape[0], 4):

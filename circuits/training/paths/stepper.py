@@ -47,7 +47,7 @@ class Stepper(ABC):
 
     @classmethod
     def pays(cls, config: Config, device: str) -> bool:
-        """Whether this path, if it can train the config, is faster than the paths after it in `PATHS`."""
+        """Whether this implementation of updates, if it can train the config, is faster than later ones in `PATHS`."""
         return True
 
     @classmethod
