@@ -5,7 +5,7 @@ epochs. Networks train on 30, 50 or 70 % of all pairs, but on 50 % in the weight
 50 %, a run has 1.2 million updates. The input is `<sos> x + y mod =` (section 7.1). Our choices, not in the essay:
 
 - p = 113, as the 114 tokens of Table 7.1 imply; the modulus 91 in section 7.1 is not prime;
-- the RNN has one layer; its other settings are those of Table 7.2. At 70 %, with α = 5, the RNN learned nothing in 600
+- the RNN has one layer; its other settings are those of the LSTM. At 70 %, with α = 5, the RNN learned nothing in 600
   epochs; with α = 1 (`ahmed-2024-init-scale`) the RNN memorized within 160 epochs;
 - learning rate 0.001 and the betas of PyTorch; one seed, since every figure shows single curves;
 - a checkpoint every 20 epochs; no early stop, since the essay draws all 6000 epochs.
