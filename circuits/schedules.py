@@ -47,7 +47,9 @@ class WeightDecayChange(Part):
                 f"given: {', '.join(given) or 'none'}"
             )
         if self.delay_epochs and not self.awaits:
-            raise ValueError("delay_epochs needs train_accuracy or test_accuracy; increase the epoch or step instead")
+            raise ValueError(
+                "delay_epochs needs train_accuracy or test_accuracy. Leave it out and give a later epoch or step"
+            )
         return self
 
     @property

@@ -137,7 +137,7 @@ def _flag(argument: Any) -> str:
 
 
 def _given(names: Sequence[str], words: Sequence[str]) -> str:
-    """End of an error line, ", not 'VALUE'": the value that `words` give to a flag; "" if they lack all its `names`."""
+    """The end ", not 'VALUE'" of an error line. VALUE is what `words` give to a flag; "" if the flag is absent."""
     for index in reversed(range(len(words))):
         flag, equals, value = words[index].partition("=")
         if flag.replace("_", "-") in names:

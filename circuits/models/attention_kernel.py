@@ -38,7 +38,7 @@ class Places(NamedTuple):
     place: np.ndarray
     """(row,): each row of a table stands for one token at one position in the sequences; place[r] is this position."""
     examples: np.ndarray
-    """Indices of the sequences that use row 0 of a table of vectors, ascending; then for row 1; and so on."""
+    """Indices of sequences, grouped by the row of a table that they use: first all that use row 0, then row 1, …."""
     starts: np.ndarray
     """(row + 1,): the indices of the sequences that use row r of a table are examples[starts[r] : starts[r + 1]]."""
 

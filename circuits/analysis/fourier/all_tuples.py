@@ -65,9 +65,9 @@ class AllTuples:
     def members(self, run: Run) -> Bool[np.ndarray, "seed set element tuple_of_sum"]:
         """Masks of the tuples of operands in three sets: the seed's train set (0), its test set (1), all tuples (2).
 
-        Each operand stands for an element 0, 1, ..., m - 1 of a cyclic group. Index s of the axis `element` holds the
-        tuples whose elements add up to s mod m, in the order of `CyclicGroup.by_sum`. In products and quotients, an
-        operand 0 stands for no element. So tuples with an operand 0 have no entry in any mask, not even in set 2.
+        Operands stand for elements 0, 1, ..., m - 1 of a cyclic group, in sums for themselves, in products and
+        quotients for their logarithms. A tuple with an operand 0, which has no logarithm, is in no mask, not even in
+        set 2. Index s of the axis `element` holds the tuples whose elements add up to s mod m (`CyclicGroup.by_sum`).
         """
         task: Any = self.config.task
         masks = np.zeros((len(run.seeds), len(SETS), len(self.group.sums)), bool)

@@ -56,11 +56,11 @@ def restricted_losses(
     classes: Int[np.ndarray, " element"],
     kept: Bool[np.ndarray, "subset frequency"],
 ) -> Float64[np.ndarray, "element subset"]:
-    """Cross-entropy in nats of logits that keep only biases and the waves of the operands' sum s at `kept` frequencies.
+    """Cross-entropy in nats after all Fourier components but the `kept` frequencies are removed from the logits.
 
     Row s of `by_sum` holds the logits of all tuples of operands whose sum in the cyclic group is s. `classes[s]` is the
-    right class for these tuples. The bias of a class is the mean of its logit over all tuples. Each row of `kept` is a
-    mask of the frequencies to keep. The kept logits depend on s alone, so there is one loss per s (axis `element`).
+    right class for these tuples. What stays is a function of s: the mean of each logit over all tuples, and its
+    components at the frequencies of one row (mask) of `kept`. So there is one loss per s (axis `element`) and row.
 
     Examples
     --------

@@ -72,8 +72,8 @@ def phases(run: Run, options: WalkOptions = WalkOptions()) -> xr.Dataset:
         threshold already at the first stored checkpoint, and this checkpoint is after step 0. Step 0 may be missing in
         a run converted from other code, and in a replay, which repeats a later part of another run.
     grokking_delay
-        (seed,) float: generalization epoch minus memorization epoch; NaN if one of them is NaN or censored. If only the
-        memorization epoch is censored, the difference of the epochs is still a lower bound on the delay.
+        (seed,) float: generalization epoch minus memorization epoch; NaN if one of them is NaN or censored. (If only
+        memorization is censored, the true delay is still at least the difference of the two stored epochs.)
     collapsed
         (seed,) bool: at the last checkpoint all outputs on the training set are within 0.001 of 0, or the logits of
         each example are within 0.001 nats of each other (`circuits.collapse`). The accuracy is then 0, not chance. The

@@ -63,8 +63,8 @@ def prices(run: Run, options: PruningOptions = PruningOptions(), *, progress: bo
     path_cost
         (step, seed) Σ|u|·‖(w, b)‖ over neurons with incoming weights w, bias b and readout weight u.
     margin
-        (step, seed) For each setting of the relevant bits, average parity × output over all values of the other bits.
-        The margin is the least average; NaN if the network collapsed (all outputs ≈ 0).
+        (step, seed) The mean of parity × output over all values of the other bits is taken at each setting of the
+        relevant bits; the margin is the least of these means. NaN if the network collapsed (all outputs ≈ 0).
     efficiency
         (step, seed) C* · margin / path_cost, in (0, 1], where C* is the least path cost per unit of margin of any
         network. NaN if the margin is NaN or not positive, or if C* is not known (more than 6 relevant bits).

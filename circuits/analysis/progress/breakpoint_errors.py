@@ -160,9 +160,9 @@ def unbiased_autocorrelation(
     """Correlation ρ of neighboring points of noise, in 0..0.99, estimated from the `residuals` of a linear fit.
 
     The fit absorbs some of the noise, so neighboring residuals are less correlated than the noise. To correct for
-    this, the code assumes AR(1) noise (first-order autoregressive). After the same fit to AR(1) noise of a given ρ, the
-    residuals have an expected correlation. The code searches for the ρ whose expected correlation equals the
-    correlation of `residuals`. `basis` is an orthonormal basis of all curves that the fit can give.
+    this, the code assumes AR(1) noise (first-order autoregressive). For any ρ, it can compute how correlated residuals
+    of the same fit to such noise are on average. The result is the ρ for which this average equals the correlation of
+    `residuals`. `basis` is an orthonormal basis of all curves that the fit can give.
 
     Examples
     --------

@@ -89,10 +89,11 @@ def change_points(
     -------
     Numbers and flags (measure, seed). `onset`, `midpoint`, `end`, `lag` and `midpoint_lag` are epochs. Each has a 95 %
     interval, such as [`onset_low`, `onset_high`]. `onset_censored` says whether the onset may lie before the fitted
-    epochs. `end_censored` says whether the end may lie after the fitted epochs. `before` is the level of the ramp
-    before the onset, and `after` is the level after the end. `explained` is the share of the variance that the ramp
-    explains. `direction` is 1 for a rise, -1 for a fall. `rank` is the least possible rank by onset, and `rank_high` is
-    the greatest. If a measure does not change, direction and ranks are 0, other numbers NaN, flags False.
+    epochs, `end_censored` whether the end may lie after them. `before` and `after` are the levels of the ramp before
+    its onset and after its end. `explained` is the share of the variance that the ramp
+    explains. `direction` is 1 for a rise, -1 for a fall. `rank` and `rank_high` are the first and the
+    last place that the measure can have in the order of onsets; they differ where intervals of onsets overlap. If a
+    measure does not change, direction and ranks are 0, other numbers NaN, flags False.
 
     `share` (measure, step, seed) is (value − before)/(after − before), the completed share of the change; NaN before
     `start`. `log_scale` (measure) says whether `before`, `after` and the value in `share` are logarithms.

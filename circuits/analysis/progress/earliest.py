@@ -22,8 +22,8 @@ def ranks(
 
     The interval [low, high] holds the onset, the time at which the measure begins to change. If only an upper bound is
     known, low is −∞. If the measure does not change, low and high are NaN, and both ranks are 0. Measure A changes
-    surely before measure B if high of A is below low of B. The least rank is 1 plus the number of measures that change
-    surely before this one. The greatest counts the measures, itself included, that change, but not surely after it.
+    surely before measure B if high of A is below low of B. The least rank is 1 plus the number of measures surely
+    before this one. The greatest rank is the number of measures that change, minus those surely after this one.
 
     Examples
     --------

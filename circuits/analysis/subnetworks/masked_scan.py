@@ -2,8 +2,9 @@
 
 Here the outputs are not a sum over the layer's neurons. So the network runs with only the k neurons of largest norm.
 The scan finds the smallest k that agrees with the whole network. Agreement need not be monotone in k, so the scan skips
-no k. The scan takes 64 values of k at a time. It first checks all 64 on the 32 inputs that refuted most k so far, since
-a few hard inputs refute nearly every k. It then checks each k that remains, the smallest first, on all inputs.
+no k. The scan takes 64 values of k at a time. It first checks all 64 on the 32 inputs that have ruled out the most
+values so far, since a few hard inputs rule out nearly every k. It then checks each remaining k, the smallest first, on
+all inputs.
 """
 
 from collections.abc import Callable

@@ -177,8 +177,8 @@ class Subsets:
     inequality ("row"): σ s + 3T ≥ 0. An input with σ = 0 gives two rows: s + 3T ≥ 0 and -s + 3T ≥ 0.
 
     A forward pass with only the neurons of K computes the output once more, as a number r. K has sign 0 if |r| ≤ T,
-    otherwise the sign of r. Every K with sign σ satisfies the rows: s and r have rounding errors of at most T each, so
-    |r - s| ≤ 2T. If σ = 0, then |r| ≤ T, so |s| ≤ 3T. If σ is 1 or -1, then σ r > T, so σ s > -T.
+    otherwise the sign of r. Both numbers sum rounded c_j, so each has a rounding error of at most T, and |r - s| ≤ 2T.
+    So every K with sign σ satisfies the rows: if σ = 0, then |r| ≤ T, so |s| ≤ 3T; otherwise σ r > T, so σ s > -T.
     """
 
     def __init__(

@@ -82,7 +82,7 @@ def can_list_states(margin: Restriction) -> bool:
 
 
 def states(margin: Restriction) -> tuple[Float[np.ndarray, " state"], Float[np.ndarray, "state bit"]]:
-    """For each set of on and off states of the unstable neurons: constant and slope of a linear function of the bits.
+    """Constants and slopes of linear functions of the bits, one per choice of the unstable neurons that are on.
 
     A neuron is unstable if its preactivation h can have both signs; its term in the margin is v·relu(h). In the linear
     function, this term is v·h if the neuron is on, else 0. If every v (`margin.v`) is negative, the margin of an input

@@ -1,6 +1,6 @@
-"""Onset of each progress measure, where its change begins, with a 95 % interval: a row per measure, a line per seed.
+"""Onset (where the change begins) and midpoint of each progress measure's change: a row per measure, a line per seed.
 
-An open triangle marks an upper bound of an onset; an arrow marks a bound of the midpoint of the change.
+Onsets have a 95 % interval. An open triangle marks an upper bound of an onset. An arrow marks a bound of a midpoint.
 """
 
 import numpy as np
