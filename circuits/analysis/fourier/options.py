@@ -9,5 +9,5 @@ class FourierOptions(PruningOptions):
 
     key_share: Share | None = None
     """For the fourier analysis: a frequency is key if its cosine has at least this share of the logits' sum of squares
-    at the last checkpoint. The default is 1/m, where m is the number of elements of the task's cyclic group. If the m/2
-    frequencies explained everything in equal parts, each share would be 2/m."""
+    at the last checkpoint. The default is 1/m, where m is the number of elements of the task's cyclic group: half of
+    the share 2/m that each of the m/2 frequencies would have if they explained everything in equal parts."""

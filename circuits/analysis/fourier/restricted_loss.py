@@ -18,9 +18,9 @@ all key frequencies, the excluded loss of one tuple is
 
     loss = log Σ_c e^{L(c) - L(r)} e^{-(L_k(s, c) - L_k(s, r))}
 
-Only the second factor depends on k, and it is the same for all tuples with sum s. So for each s, one matrix product
-gives the sums over c for all tuples and all k. The term c = r is 1. If the other terms add up to q, the loss is
-computed in float64 as log(1 + q): even a loss of 1e-12 has full precision.
+Only the second factor depends on k. It is the same for all tuples with sum s, since s determines r. So for each s, one
+matrix product gives the sums over c for all tuples and all k. The term c = r is 1. If the other terms add up to q, the
+loss is computed in float64 as log(1 + q): even a loss of 1e-12 has full precision.
 """
 
 import numpy as np

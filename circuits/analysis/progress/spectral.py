@@ -24,8 +24,8 @@ READOUTS = ("w", "readout.W")  # like u of the relu model, vectors that count as
 def spectral_norm(matrix: Float[np.ndarray, "row column"]) -> float:
     """Largest singular value, >= 0; NaN or infinity if an entry is NaN or infinite.
 
-    It is computed as the root of the largest eigenvalue of the smaller Gram matrix, in float64. The relative error,
-    from the matrix product and the symmetric eigenvalue, is about 10⁻¹⁴ for up to a few hundred rows or columns.
+    It is computed as the root of the largest eigenvalue of the smaller Gram matrix, in float64. The relative
+    error, mostly of that matrix and of the eigenvalue solver, is about 10⁻¹⁴ for up to a few hundred rows or columns.
 
     Examples
     --------

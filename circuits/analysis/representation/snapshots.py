@@ -63,7 +63,7 @@ def along_the_run(run: Run, options: PruningOptions, also: Int[np.ndarray, "seed
     """Ascending indices of the checkpoints at which a measure is computed, to draw it as a curve over training.
 
     If `options` selects some checkpoints by a slice, such as "50:100", the result has these. Otherwise, it has about 40
-    from the first to the last checkpoint, denser early in the run, and all in `also` (-1 in `also` is no checkpoint).
+    checkpoints of the whole run, denser early on, and also each checkpoint in `also` (-1 there is no checkpoint).
     """
     if options.slice != slice(None):
         return chosen_checkpoints(run, options)

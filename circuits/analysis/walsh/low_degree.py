@@ -97,7 +97,7 @@ def weight_by_degree(
 
     On average the square of an estimate is too large by the square of its standard error. This bias is subtracted, so a
     sum can be negative. The standard error assumes independent, normal estimates. But if a function is large on few
-    inputs only, all its estimates are large together; `kurtosis` corrects the standard error for this.
+    inputs only, the errors of its estimates are correlated; `kurtosis` corrects the standard error for this.
 
     Parameters
     ----------

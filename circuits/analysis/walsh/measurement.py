@@ -210,8 +210,8 @@ class _Measured:
     def _standard_error(self, values: Float[np.ndarray, "pattern draw any"]) -> Float[np.ndarray, " any"]:
         """Standard error of each function's Walsh coefficients; 0 if the inputs are not a sample, but all 2^n inputs.
 
-        `values[p, d, i]` is function i, such as neuron i, at input d of those whose relevant bits have pattern p. All
-        coefficients of function i, one for each subset of the relevant bits, have the same standard error.
+        `values[p, d, i]` is the value of function i, such as neuron i, at input d of the inputs with pattern p of the
+        relevant bits. All coefficients of a function, one per subset of these bits, have the same standard error.
         """
         if self.draws.is_complete:
             return np.zeros(values.shape[-1])

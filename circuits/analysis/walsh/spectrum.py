@@ -37,7 +37,8 @@ def spectrum_beyond(
 ) -> LowDegree:
     """Walsh coefficients of several functions, with errors, at the sets of input bits that contain an irrelevant bit.
 
-    `values` are the values of each function on the inputs of `draws`. A pattern is a setting of the `relevant_bits`.
+    Each function is a network's output; values[network, p, d] is its value at input d of those inputs in `draws` whose
+    `relevant_bits` have setting ("pattern") p.
 
     Returns
     -------

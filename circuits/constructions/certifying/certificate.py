@@ -85,7 +85,7 @@ def refuse_time_limit(time_limit: float) -> None:
 def what_would_decide(seconds_left: float, time_limit: float) -> str:
     """Advice for an undecided network: a longer time limit, if it can help.
 
-    The search with `time_limit` seconds still needs at most about `seconds_left` seconds; NaN means unknown.
+    A search of `time_limit` seconds did not decide; it would need about `seconds_left` seconds more, NaN if unknown.
 
     Examples
     --------

@@ -153,8 +153,8 @@ def _by_states(
 ) -> tuple[float, Int8[np.ndarray, " bit"] | None]:
     """Fewest flips in `bits` (values of the irrelevant bits) that lower parity · output to at most `rounding`.
 
-    The second result is `bits` after these flips. If no flips suffice, the result is (inf, None). The function
-    `margin` is parity · output. It has a term v·relu(h) per neuron that can be on or off. Every v must be negative.
+    The second result is `bits` after these flips. If no flips suffice, the result is (inf, None). Parity · output
+    is given as `margin`, with a term v·relu(h) for each neuron whose h can have both signs; every v must be negative.
     """
     constants, slopes = states(margin)
     x = bits.astype(np.float64)

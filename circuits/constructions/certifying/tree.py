@@ -267,7 +267,7 @@ def _leaf(tree, depth, out):
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def _input(tree, depth, entry, bits):
-    """Write an input of the search node at `depth` to `bits`. Its free bits are `entry` in binary, with -1 for 0."""
+    """Set `bits` to one input of the search node at `depth`: its free bits are `entry` in binary, with -1 for 0."""
     for i in range(tree.x.shape[0]):
         bits[i] = tree.x[i]
     for bit in range(tree.x.shape[0] - depth):

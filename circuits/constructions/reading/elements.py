@@ -90,7 +90,7 @@ def merged_network(
 ) -> tuple[Float[np.ndarray, "element input"], Float[np.ndarray, " element"], Float[np.ndarray, " element"]]:
     """One neuron per element, that is, per group of parallel neurons: (w, b) = Σ|u_j| (w_j, b_j), u = ±1.
 
-    Merging exactly parallel neurons does not change the network's output. Neurons too small for an element drop out.
+    Merging exactly parallel neurons does not change the network's output. Neurons of negligible weights are left out.
 
     Examples
     --------

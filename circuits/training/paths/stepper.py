@@ -53,7 +53,7 @@ class Stepper(ABC):
     @classmethod
     @abstractmethod
     def numerics(cls, config: Config, device: str) -> dict[str, Any]:
-        """Libraries, processor, arithmetic, threads. If these and the config agree, two runs are equal bit for bit."""
+        """Libraries, processor, arithmetic, threads: two runs of one config in which these agree have equal bits."""
 
     @abstractmethod
     def advance(self, lane: int, epoch: int, start: int, stop: int, rates: Rates) -> None:
