@@ -24,9 +24,12 @@ NODE = 12.0  # cost of one weight in a node, in evaluations of a neuron at an in
 TINY = 2.0**-900  # bound of what unit scale can lose below the smallest float64
 UNIT = 2.0**-53  # relative rounding error of a float64 operation
 
-FINISHED, PAUSED, FULL, FAILED = 0, 1, 2, 3  # return values of `walk`
-DEPTH, N_CANDIDATES, FAILS, N_LEAVES, N_PRUNED = 0, 1, 2, 3, 4  # indices in `counts`
-BEST, FLOOR, CLEAR, CLOSED, WORK = 0, 1, 2, 3, 4  # indices in `values`
+# Return values of `walk`.
+FINISHED, PAUSED, FULL, FAILED = 0, 1, 2, 3
+
+# Indices in `counts` and in `values`.
+DEPTH, N_CANDIDATES, FAILS, N_LEAVES, N_PRUNED = 0, 1, 2, 3, 4
+BEST, FLOOR, CLEAR, CLOSED, WORK = 0, 1, 2, 3, 4
 
 
 class Tree(NamedTuple):
