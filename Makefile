@@ -42,8 +42,8 @@ export PYTHONDONTWRITEBYTECODE :=
 test: $(DEV) ## every test that is not marked slow
 	$(BIN)/pytest -m "not slow" -n auto --dist loadfile
 
-slow: $(DEV) ## the tests marked slow: full-size runs, and what takes seconds; annotations are not checked, as for users
-	$(BIN)/pytest -m slow -n auto --dist loadfile --no-loadscope-reorder --jaxtyping-packages=
+slow: $(DEV) ## the tests marked slow: full-size runs, and what takes seconds
+	$(BIN)/pytest -m slow -n auto --dist loadfile --no-loadscope-reorder
 
 lint: $(DEV) ## ruff: rules and formatting
 	$(BIN)/ruff check .
