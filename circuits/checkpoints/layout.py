@@ -267,12 +267,12 @@ def in_file(state: str) -> str:
 
 
 def of_state(stored: str) -> str:
-    """Inverse of `in_file`: the optimizer's name for a stored array. Names in files of version 1 stay unchanged."""
+    """Inverse of `in_file`: it turns the name "n_updates" of a run file back into "step". Other names stay the same."""
     return "step" if stored == N_UPDATES else stored
 
 
 def _dims_of_state(config: Config, name: str) -> tuple[str, ...]:
-    """Dimension names after `seed` of one array in the optimizer's state: "exp_avg.W" has the dimensions of W."""
+    """Dimension names of an array of the optimizer's state, without "seed". The array "exp_avg.W" has those of W."""
     parameter = name.partition(".")[2]
     return config.shapes[parameter][0] if parameter else ()
 
@@ -307,10 +307,10 @@ def run_data(config: Config) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _growing(group: h5py.Group, name: str, n_rows: int, shape: tuple[int, ...], dtype: np.dtype | type) -> h5py.Dataset:
-    """Create an array of `n_rows` rows, each of this shape, and allocate all its chunks in the file.
+    """Create an array of `n_rows` rows, each of this shape, and reserve space for all rows in the file.
 
-    An array with one number per row is filled with -1 or NaN, so that unwritten rows can be recognized. Other arrays
-    are not filled, since that would take disk space.
+    An array with one number per row is filled with -1 or NaN, so that unwritten rows can be recognized. Other
+    arrays get no values yet: the file is sparse, so their reserved space takes no room on the disk.
     """
     per_row = max(1, int(np.prod(shape)) * np.dtype(dtype).itemsize)
     length = 1024 if shape == () else int(np.clip(CHUNK_BYTES // per_row, 1, 64))

@@ -1,10 +1,10 @@
 """Restores a run's metadata after an interrupted change, from the copy made before the change (`undo.py`).
 
-This copy beside the run is not trusted. The sandbox process (`sandbox.py`) first checks the restored file: the run file
-with the copied bytes. The restored file must obey `policy.py`, the rules for run files from any source. Its data and
-metadata must lie exactly where the copy says. Then its content must match its own config. If the present run file is
-valid, the restored file must be the same run, with at least as many checkpoints. If the restored file fails a check,
-the run file stays unchanged, and the copy is renamed to `RUN.h5.undo.stale`.
+The copy is not trusted. Before the run file changes, the code checks the *restored file*: what the run file would be
+with the copied bytes. First, the sandbox process (`sandbox.py`) checks that the restored file obeys `policy.py`, the
+rules for run files from any source. Its data and metadata must lie exactly where the copy says. Then its content must
+match its own config. If the present run file is valid, the restored file must be the same run, with at least as many
+checkpoints. If any check fails, the run file stays unchanged, and the copy is renamed to `RUN.h5.undo.stale`.
 """
 
 import json
@@ -51,8 +51,7 @@ def put_back(path: Path, say: Callable[[str], object] = lambda text: None, *, ke
     Raises
     ------
     InputError
-        There is no verdict on the present or the restored run file, for example because its check takes too long. The
-        run file stays unchanged.
+        There is no verdict on the present or the restored file, such as after a slow check. The run file is unchanged.
     """
     beside = undo_path(path)
     remove_left_behind(beside)
@@ -109,10 +108,10 @@ def copy_of_version_1(path: Path, say: Callable[[str], object]) -> Path | None:
 
 
 def _state(path: Path, *, undone: bool) -> tuple[int, list[Any]] | None:
-    """Number of checkpoints of a run file, and a list of facts that identify the run; None if the content is invalid.
+    """Number of checkpoints of a run file, and a list of facts that identify the run; None for invalid content.
 
     The facts are the config without `epochs`, and the attributes `created` and `numerics`. If `undone` is True, the
-    function reads the metadata from the copy RUN.h5.undo instead of the file, and also checks the run's contents.
+    metadata come from the copy RUN.h5.undo, not from the file. Only then does `check_contents` check all the content.
     """
     try:
         with opened_for_verdict(str(path), undone=undone) as file:

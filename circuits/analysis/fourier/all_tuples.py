@@ -63,11 +63,11 @@ class AllTuples:
         return neurons, torch.cat(logits).numpy()
 
     def members(self, run: Run) -> Bool[np.ndarray, "seed set element tuple_of_sum"]:
-        """Masks of the tuples of operands in three sets: the seed's train set (0), its test set (1), all tuples (2).
+        """Which tuples of operands, such as (x, y), are in each set: train set (0), test set (1), all tuples (2).
 
-        Operands stand for elements 0, 1, ..., m - 1 of a cyclic group, in sums for themselves, in products and
-        quotients for their logarithms. A tuple with an operand 0, which has no logarithm, is in no mask, not even in
-        set 2. Index s of the axis `element` holds the tuples whose elements add up to s mod m (`CyclicGroup.by_sum`).
+        The task's operation is written as a sum mod m. For x * y, this sum is log x + log y, with discrete logarithms.
+        Entry (seed, set, s, j) says whether the set has tuple j of the tuples whose sum is s (row s of the indices
+        `CyclicGroup.by_sum`). Products and quotients have no entry for tuples with an operand 0: 0 has no logarithm.
         """
         task: Any = self.config.task
         masks = np.zeros((len(run.seeds), len(SETS), len(self.group.sums)), bool)

@@ -26,11 +26,12 @@ MOST_NUMBERS = 16_000_000  # tuples times neurons or classes: arrays of 128 MB i
 
 @dataclass(frozen=True, eq=False)
 class CyclicGroup:
-    """An operation mod p, such as x * y, rewritten as a sum mod m. For this sum, operands and results have numbers.
+    """An operation mod p, such as x * y, rewritten as a sum mod m of *elements*, the integers 0, 1, ..., m - 1.
 
-    The numbers 0, 1, ..., m - 1 are the elements of the cyclic group Z_m. Element a stands for `residues[i, a]` as
-    operand i, and for `classes[a]` as result. Each row of `tuples` is one choice of all operands, such as (x, y). For
-    row j, `sums[j]` is the sum mod m of the operands' elements, and the operation gives `classes[sums[j]]`.
+    For x * y mod 5, m is 4, and the element a stands for 2^a mod 5. So 4 * 4 becomes 2 + 2, which is 0 mod 4. The
+    element 0 stands for 2^0 = 1, the result of 4 * 4 mod 5. In general, the element a stands for the residue
+    `residues[i, a]` as operand i, and for the result `classes[a]`. Each row of `tuples` is one choice of all operands,
+    such as (x, y). For row j, `sums[j]` is the sum mod m of the elements, and the result is `classes[sums[j]]`.
 
     Examples
     --------
@@ -81,10 +82,7 @@ class CyclicGroup:
 
     @cached_property
     def by_sum(self) -> Int[np.ndarray, "element tuple_of_sum"]:
-        """Row s has the indices in `tuples` of all tuples with the sum s, ascending.
-
-        In a group of m elements, m^(K-1) tuples of K operands have the same sum, so each row has this many indices.
-        """
+        """Row s has the indices in `tuples` of all tuples with the sum s, ascending; all rows have the same length."""
         return np.argsort(self.sums, kind="stable").reshape(self.order, -1)
 
     def positions(self, operands: Int[np.ndarray, "example operand"]) -> Int[np.ndarray, " example"]:

@@ -35,9 +35,8 @@ class LogitWaves(NamedTuple):
     """Waves of the operands' sum s in a network's logits: their amplitudes, and how much of the logits they explain.
 
     For each frequency k = 1, 2, ..., the logit of class c contains the waves cosine_k cos(2πk(s - c)/m) and
-    sine_k sin(2πk(s - c)/m). Here s and c are elements of the cyclic group of m elements. The wave of
-    amplitude `cosine` explains `share`. The waves cos(2πks/m) and sin(2πks/m), with separate
-    weights for each class, explain `wave_share`. Constants, one per class, explain `bias_share`.
+    sine_k sin(2πk(s - c)/m). Here s and c are elements of the cyclic group of m elements. The first wave explains
+    `share`. Waves of s alone, weighted for each class, explain `wave_share`. Constants per class explain `bias_share`.
     """
 
     cosine: Float64[np.ndarray, " frequency"]
@@ -61,10 +60,11 @@ class LogitWaves(NamedTuple):
 def logit_frequencies(
     by_sum: Float[np.ndarray, "element tuple_of_sum class"], classes: Int[np.ndarray, " element"]
 ) -> LogitWaves:
-    """Waves of the operands' sum in the logits: amplitudes and shares for each frequency; see `LogitWaves`.
+    """Amplitudes of waves in the logits, and the shares of the logits that the waves explain, for each frequency.
 
-    Row s of `by_sum` holds the logits of all tuples of operands whose sum in the cyclic group is s. `classes[s]` is the
-    right class for these tuples. For products and quotients, `classes` lacks class 0, and its logits are dropped.
+    The task's operation is written as a sum s mod m. For x * y, s is log x + log y, with discrete logarithms. Row s of
+    `by_sum` holds the logits of all inputs with the sum s, and `classes[s]` is the right class of these inputs. The
+    waves are cosines and sines; `LogitWaves` has the formulas. For products and quotients, class 0 is left out.
 
     Examples
     --------
@@ -93,9 +93,8 @@ def wave_shares(values: Float[np.ndarray, "element tuple_of_sum class"]) -> Floa
     """For each frequency k = 1, 2, ..., the share of the variance of `values` that waves of frequency k explain.
 
     Row s of `values` holds the tuples of operands with the sum s in the cyclic group of m elements. The variance is
-    over all tuples, summed over classes. The waves are cos(2πks/m) and sin(2πks/m); each class has its own weights of
-    the two waves. The shares are in 0..1. Their sum is at most 1, and 1 if the values depend on s alone. The shares are
-    NaN if the values do not vary.
+    over all tuples, summed over classes. The waves are cos(2πks/m) and sin(2πks/m), with separate weights per class.
+    The shares are in 0..1, or NaN if no value varies. Their sum is at most 1, and 1 if the values depend on s alone.
 
     Examples
     --------

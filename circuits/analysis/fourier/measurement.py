@@ -142,8 +142,9 @@ def measure(run: Run, options: FourierOptions, *, progress: bool = False) -> xr.
     key
         (seed, frequency) bool: the key frequencies, by the rule in the attribute `key_rule`.
     embedding_norm, unembedding_norm, neuron_logit_norm
-        (step, seed, [embedding,] frequency) norm of each frequency in the weights; `embedding_gini` and so on are the
-        Gini coefficients over frequencies.
+        (step, seed, frequency) norm of each frequency in a table of weights. `embedding_norm` has one more axis, for
+        the model's embedding tables: (step, seed, embedding, frequency). `embedding_gini`, `unembedding_gini` and
+        `neuron_logit_gini` are the Gini coefficients of these norms over frequencies.
     same_frequency
         (step, seed) This result exists only if the network has a separate embedding table for each operand. It is the
         share of the tables' columns (features) whose strongest frequency is the same in the tables of all operands.
@@ -220,8 +221,8 @@ def _walked(
 ) -> dict[str, np.ndarray]:
     """Fourier measures of every network at `checkpoints`: a dictionary of arrays, each (step, seed, ...).
 
-    For each network, `views.waves` computes a dictionary of arrays. `further(index of the seed, dictionary)` may add
-    arrays to this dictionary, and returns it. Then the array "by_sum" (all logits of the network) is left out.
+    For each network, `views.waves` computes a dictionary of arrays. One of them, "by_sum", has all logits. The function
+    `further(index of the seed, dictionary)` may add arrays and returns the dictionary. The result never has "by_sum".
     """
 
     def one(seed: int, net: Network) -> dict[str, np.ndarray]:

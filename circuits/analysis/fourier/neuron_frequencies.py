@@ -15,11 +15,11 @@ neurons have different phases φ_out, their contributions to the logit add up (G
 
     Σ_neurons cos(ω(x + y) + φ_out) cos(ωc + φ_out)  →  cos ω(x + y - c).
 
-The linear terms give the phases, with one exception. If the products explain more of the neuron's variance, and there
-are two operands, the products give the phases. For example, a neuron with the activation function z² has only
-products at its frequency. The products contain a wave of x + y with the phase φ_x + φ_y, and a wave of x - y with the
-phase φ_x - φ_y. Half the sum of these two phases is φ_x, and half their difference is φ_y. Both φ_x and φ_y may be off
-by π: adding π to both of them changes neither wave.
+The code reads φ_x from the linear terms cos ωx and sin ωx, and φ_y likewise. With two operands, a neuron's products may
+explain more of its variance than its linear terms. In this case, the code reads both phases from the products. Neurons
+with the activation function z², for example, have only products at their frequency. The products contain a wave of
+x + y with the phase φ_x + φ_y, and a wave of x - y with the phase φ_x - φ_y. Half the sum of these two phases is φ_x,
+and half their difference is φ_y. Both φ_x and φ_y may be off by π: adding π to both of them changes neither wave.
 """
 
 from typing import NamedTuple
@@ -39,7 +39,7 @@ class NeuronWaves(NamedTuple):
     """
 
     frequency: Int[np.ndarray, " neuron"]
-    """Frequency 1, 2, ...; 0 if the neuron's values are constant or not finite, and then shares and phases are NaN."""
+    """Frequency 1, 2, ..., or 0 if the neuron's values are constant or not finite. At 0, all other fields are NaN."""
     linear_share: Float[np.ndarray, " neuron"]
     """Share of the neuron's variance, in 0..1, on waves of one operand (linear terms) at the neuron's frequency."""
     product_share: Float[np.ndarray, " neuron"]

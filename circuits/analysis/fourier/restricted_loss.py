@@ -128,8 +128,8 @@ def mean_losses(
 ) -> Float64[np.ndarray, "set subset"]:
     """Mean loss over each set of tuples, for each subset of frequencies; NaN for an empty set.
 
-    A tuple, such as (x, y), has one loss per subset. `losses[s, j]` holds the losses of tuple j among the tuples
-    whose operands have the sum s in the cyclic group. `members` marks the tuples of each set, such as the train set.
+    A tuple is one choice of operands, such as (x, y). Row s of `losses` has all tuples with the sum s, one per column.
+    Each tuple has one loss per subset. `members[i, s, j]` says whether set i, such as the train set, has tuple (s, j).
 
     Examples
     --------

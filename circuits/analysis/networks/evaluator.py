@@ -57,7 +57,7 @@ class ForwardPass:
         return self._layer
 
     def threads(self) -> AbstractContextManager[Any]:
-        """Context in which BLAS and torch use only the caller's thread, as in `walk`; `Formula` sets no such limit."""
+        """Context to enter before this evaluator is used: BLAS and torch then use only the caller's thread."""
         both = ExitStack()
         both.enter_context(one_blas_thread())
         both.enter_context(one_torch_thread())
@@ -127,7 +127,8 @@ class ForwardPass:
 
         Examples
         --------
-        Two large neurons compute the sign of x; a small one changes nothing. `evaluator` chooses a faster class.
+        Two large neurons compute the sign of x. A small third neuron never changes this sign, so the smallest k is 2.
+        The function `evaluator` returns an object of a faster class than `ForwardPass`. Both objects give k = 2.
 
         >>> import circuits
         >>> from circuits.analysis.networks.layers import last_layer
@@ -175,7 +176,7 @@ class Formula(ForwardPass):
         self._memory = threading.local()  # arrays to reuse: allocating costs as much as the product
 
     def threads(self) -> AbstractContextManager[Any]:
-        return np.errstate(over="ignore", invalid="ignore")
+        return np.errstate(over="ignore", invalid="ignore")  # no limit on threads
 
     def outputs(self, net: Network) -> Float[np.ndarray, " example"]:
         W, b, u = (values.astype(np.float64) for values in relu_weights(self.config, net))

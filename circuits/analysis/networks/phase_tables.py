@@ -1,4 +1,4 @@
-"""A table of each seed's memorization and generalization epochs; cells of these epochs and of seen test inputs."""
+"""Table of when each seed memorized and generalized, in epochs, and of how many test inputs it saw in training."""
 
 import xarray as xr
 

@@ -131,7 +131,10 @@ def matches_labeled(
 
 
 def built_labeled(constructions: Mapping[str, Construction], least: float) -> Variables:
-    """Path cost, margin and efficiency of each construction; `least` is C*, the least possible cost per margin."""
+    """Five variables that compare the weights of each construction (a network built by hand) with its margin.
+
+    The function `prices_labeled` defines the variables. `least` is C*, the least path cost / margin of any network.
+    """
     prices = [price(**one.arrays(), relevant_bits=range(one.k)) for one in constructions.values()]
     return prices_labeled(prices, least, "built", ("construction",))
 

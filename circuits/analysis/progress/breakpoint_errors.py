@@ -53,13 +53,12 @@ def breakpoint_inflation(
 ) -> Float[np.ndarray, " place"]:
     """Factors λ that correct the confidence intervals of a ramp's onset, middle and end for uneven, correlated noise.
 
-    The interval of the onset holds each position with n log(RSS/RSS_min) <= λ c. Here n is the number of points, and c
-    is the quantile of χ²₁ at the level `coverage`. RSS_min is the residual sum of squares of the fitted ramp. RSS is
-    the residual sum of squares of the best ramp whose onset is at the position. The intervals of the middle and of the
-    end follow the same rule, each with its own λ.
-    The ramp is constant until `onset`, changes by `rise` (not 0) along a straight line, and is constant after `end`.
-    `residuals` are the curve minus the ramp at the positions `t`, which ascend strictly. `coverage` is in 0..1. The
-    result is positive. It is 1 for white noise of constant size on many points, and for a perfect fit.
+    The ramp is fitted to a curve at n positions `t`, which ascend strictly. It is constant until `onset`, changes by
+    `rise` (not 0) along a straight line, and is constant after `end`. `residuals` are the curve minus the ramp.
+    The interval of the onset compares the ramp with other ramps. Let RSS_min be the ramp's residual sum of squares,
+    RSS(o) that of the best ramp with the onset o, and c the quantile of χ²₁ at the level `coverage` (in 0..1). The
+    interval has all o with n log(RSS(o)/RSS_min) <= λ c. Middle and end follow the same rule, each with its own λ.
+    Each λ is positive. It is 1 for white noise of constant size on many points, and for a perfect fit.
 
     Examples
     --------

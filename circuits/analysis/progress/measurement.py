@@ -1,10 +1,10 @@
 """Progress measures between memorization and generalization, and their onsets.
 
 Barak et al. 2022 and Nanda et al. 2023 look for quantities that change steadily while accuracy is constant. The
-measures here need no knowledge of the task's circuit. They are weight norms, margins, loss spectra, and three counts:
-the neurons that predictions need (effective sparsity), the bits whose flip changes the prediction (sensitivity), and
-the weights of a relu neuron that predictions need (arity). `change_points` finds the epoch at which each measure begins
-to change. It also names the measure that changes first, unless the 95 % intervals of the epochs leave this open.
+measures here need no knowledge of the task's circuit. They are weight norms, margins, loss spectra, and three counts.
+Effective sparsity counts the neurons that the predictions need. Sensitivity counts the bits whose flip changes the
+prediction. Arity counts the weights that one relu neuron needs to keep the predictions. `change_points` finds the epoch
+at which each measure begins to change. If the 95 % intervals allow, it also names the measure that changes first.
 """
 
 from collections.abc import Callable, Mapping

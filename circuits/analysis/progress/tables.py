@@ -69,9 +69,9 @@ def onset_table(dataset: xr.Dataset, phases: xr.Dataset, seeds: list[int]) -> Ta
 def earliest_table(dataset: xr.Dataset, seeds: list[int]) -> Table:
     """Table with a row per seed: the earliest measure, that is, the one that surely begins to change before all others.
 
-    An analysis choice is a memorization threshold and a scale of the measures (linear or log). One column counts the
-    analysis choices that give this seed the same earliest measure. Another column counts the seeds with this earliest
-    measure. For a seed without an earliest measure, the last column names the measures that may be the first.
+    The analysis is repeated with several memorization thresholds, on linear and log scales. "choices that agree" counts
+    the repetitions that name the row's measure for this seed. "seeds that agree" counts the seeds that have the same
+    earliest measure. If a seed has none, the last column names the measures that may be the first.
     """
     n_choices, n_seeds = int(dataset["earliest_choices"].attrs["n_choices"]), dataset.sizes["seed"]
     table = new_table("seed", "earliest", "choices that agree", "seeds that agree", "tied: none is surely before them")

@@ -1,7 +1,8 @@
 """Choice of the checkpoints whose hidden representation is pictured.
 
 As in a thesis (Fuangkawinsombut 2024, Figures 2.2 and 2.3), these are the last checkpoint and five checkpoints from
-memorization to generalization. If both are close, the thesis code spreads the five over 20 epochs after memorization.
+memorization to generalization. If fewer than five checkpoints lie there, this module takes five consecutive ones. The
+code of the thesis spreads its five over 20 epochs after memorization in this case.
 """
 
 import numpy as np
@@ -62,8 +63,8 @@ def pictured_seed(run: Run, options: PruningOptions) -> int:
 def along_the_run(run: Run, options: PruningOptions, also: Int[np.ndarray, "seed panel"]) -> Int[np.ndarray, " step"]:
     """Ascending indices of the checkpoints at which a measure is computed, to draw it as a curve over training.
 
-    If `options` selects some checkpoints by a slice, such as "50:100", the result has these. Otherwise, it has about 40
-    checkpoints of the whole run, denser early on, and also each checkpoint in `also` (-1 there is no checkpoint).
+    If `options` selects checkpoints by a slice, such as "50:100", the result has exactly the selected ones. Otherwise,
+    it has about 40 checkpoints of the whole run, denser early on, and also all indices in `also` except -1.
     """
     if options.slice != slice(None):
         return chosen_checkpoints(run, options)

@@ -38,8 +38,8 @@ def smallest_agreeing_argmax(
     order
         (neuron,) indices of the neurons; the last is pruned first.
     offset
-        Outputs without any neuron: outputs = offset + activationsᵀ readout. (output,) or (example, output); (example,)
-        for one output; by default 0.
+        (output,) or (example, output), or (example,) if there is only one output. It holds the outputs without any
+        neuron, by default 0. The whole network's outputs are offset + activationsᵀ readout.
     targets
         (example,) classes, or ±1 with one output; used by the criterion "accuracy" only.
     criterion

@@ -178,7 +178,7 @@ class Subsets:
 
     A forward pass with only the neurons of K computes the output once more, as a number r. K has sign 0 if |r| ≤ T,
     otherwise the sign of r. Both numbers sum rounded c_j, so each has a rounding error of at most T, and |r - s| ≤ 2T.
-    So every K with sign σ satisfies the rows: if σ = 0, then |r| ≤ T, so |s| ≤ 3T; otherwise σ r > T, so σ s > -T.
+    So every K with sign σ satisfies the rows. If σ = 0, then |r| ≤ T, so |s| ≤ 3T. Else σ r > T, so σ s > -T ≥ -3T.
     """
 
     def __init__(

@@ -1,1 +1,1 @@
-"""Walsh analysis of networks on signs: coefficients, spectrum, population gradient."""
+"""Walsh analysis of networks whose inputs are 1 or -1: coefficients, spectrum, population gradient."""

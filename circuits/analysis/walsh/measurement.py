@@ -73,13 +73,15 @@ def measure(run: Run, options: WalshOptions, *, progress: bool = False) -> xr.Da
         relevant bit minus the greatest at the weight of an irrelevant bit; NaN if collapsed.
     fourier_gap, layer_gap
         `fourier_gap` (statistic, step, seed): least, median and greatest `neuron_gap`. `layer_gap` (step, seed): gap of
-        the whole layer; NaN except at up to 64 checkpoints spread over training, at memorization and generalization.
-    other_coefficient, other_subset, other_error, other_by_chance, degree_weight, degree_weight_error
+        the whole layer at up to 64 checkpoints spread over training, plus memorization and generalization; else NaN.
+    other_coefficient, other_subset, other_error, other_by_chance
         For sets T with an irrelevant bit, at up to 14 checkpoints (frames, with `frame_step` and `frame_epoch`).
         `other_coefficient` (frame, seed, place): up to 8 f^(T) of largest absolute value, largest first. `other_subset`
         (frame, seed, place): the T of each. `other_error` (frame, seed): standard error of an f^(T). `other_by_chance`
-        (frame, seed): median of the largest |estimate| if every true f^(T) were 0. `degree_weight` (frame, seed,
-        degree): sum of f^(T)² over the T with 1, 2, 3, or 4 and more bits.
+        (frame, seed): median of the largest |estimate| if every true f^(T) were 0.
+    degree_weight, degree_weight_error
+        (frame, seed, degree) sum of f^(T)² over the sets T with an irrelevant bit, and the standard error of this sum.
+        A degree is a number of bits in T: 1, 2, 3, or 4 and more.
     """
     checkpoints = chosen_checkpoints(run, options)
     measured = _Measured(run, options, checkpoints)
@@ -219,11 +221,7 @@ class _Measured:
         return np.sqrt(values.var(axis=1, ddof=1).mean(axis=0) / (n_patterns * n_draws))
 
     def layer_gaps(self, progress: bool) -> Float[np.ndarray, "step seed"] | None:
-        """Fourier gap of each network's hidden layer; None if not a relu model.
-
-        The gap says how much larger the mean loss's gradient is for weights of relevant input bits than for others.
-        The gap is NaN except at up to 64 checkpoints spread over training, at memorization, and at generalization.
-        """
+        """Fourier gap of each network's hidden layer, or NaN where the code skips it; None if not a relu model."""
         if not self.networks.has_bounds:
             return None
         of_phases = np.concatenate(phase_checkpoints(self.run, self.options))

@@ -54,8 +54,8 @@ def halfspace_gradient(
     An input x is in {-1, 1}^n, and y is the product of its `relevant_bits`. A neuron has the weights w (a row of `W`)
     and the bias b, and adds u relu(w·x + b) to the output f(x); u is a number. The loss at x is -y f(x). The mean loss
     over all x has the derivative -u r_i with respect to w_i. The function returns r_i: the mean of y x_i g(x) over all
-    x. Here g(x) is 1 if w·x + b > 0, and 0 if w·x + b < 0. If w·x + b = 0, the weights decide: g(x) is 0 if at most 20
-    irrelevant bits have a nonzero weight in w, else 1/2.
+    x. Here g(x) is 1 if w·x + b > 0, and 0 if w·x + b < 0. The case w·x + b = 0 depends on the method. If at most 20
+    irrelevant bits have a nonzero weight, inputs are counted, and g(x) is 0. Else a series is summed, and g(x) is 1/2.
 
     Returns
     -------

@@ -1,9 +1,10 @@
-"""Walsh coefficients of relu neurons on the subsets of the relevant bits, averaged over the other bits.
+"""Walsh coefficients of a relu neuron f(x) = relu(w·x + b) at all subsets T of the relevant bits.
 
-For T within the relevant bits S, f^(T) = E f(x) χ_T(x) needs only the mean of f over the other bits at each of the 2^k
-settings of S. These means are exact up to float rounding if at most 24 weights of the other bits are not 0, if these
-weights are equal, or if they cannot change the sign of the preactivation. Otherwise each mean has an error bound,
-usually at most about 4e-6 · ‖(w, b)‖. The error of a coefficient is at most the mean of the bounds.
+The coefficient at T is f^(T) = E f(x) Π_{i∈T} x_i, a mean over all inputs x. For each setting of the relevant bits, the
+code first computes the mean of f over all values of the other bits. From these means, it computes all f^(T).
+A mean is exact up to float rounding if at most 24 of the other bits have a nonzero weight in w. It is also exact if all
+these nonzero weights have equal size, or if the other bits never change the sign of w·x + b. Otherwise, a mean has an
+error bound, usually at most about 4e-6 · ‖(w, b)‖. The error of f^(T) is at most the mean of these bounds.
 """
 
 from collections.abc import Sequence

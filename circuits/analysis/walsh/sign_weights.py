@@ -7,7 +7,7 @@ Clopper-Pearson interval for the probability P of the event. These intervals giv
 
 - Coefficient of g at the parity, P(right) - P(wrong). It is at least 2 P(right) - 1 and at most 1 - 2 P(wrong).
 - Mean of g, P(positive) - P(negative). It is at least 2 P(positive) - 1 and at most 1 - 2 P(negative).
-- Mean square of g, P(output is not 0); set to 1 if no sampled output is 0. Minus the squared mean, it is g's variance.
+- Mean square of g, P(output is not 0); taken as 1 if no sampled output is 0. It is g's variance plus g's squared mean.
 - Weight of g on subsets with an irrelevant bit. The code counts pairs of inputs with equal relevant bits; no input is
   in two pairs. Let g and g' be the predictions of a pair. The weight is the mean of (g - g')²/2. This number is 0 if g
   and g' are equal, 2 if they are 1 and -1 (an "opposite" pair), and 1/2 if only one of them is 0. A pair is "different"
@@ -79,9 +79,9 @@ def sign_weights(counts: Float[np.ndarray, "*network count"]) -> SignWeights:
 
     Examples
     --------
-    All 1000 sampled predictions are right; 500 are positive, 500 negative. In 500 pairs of inputs with equal relevant
-    bits, the two predictions never differ. So the coefficient is at least 0.9926. Part 0, the parity, has at least 0.98
-    of the variance. Part 1 (the other subsets of the relevant bits) and part 2 (the rest) each have at most 0.02.
+    The counts are 1000 right, 0 wrong, 500 positive, 500 negative and 0 zero predictions, 1000 in all; 0 opposite and 0
+    different pairs, 500 in all. So the coefficient is at least 0.9926. Part 0, the parity, has at least 0.98 of the
+    variance. Part 1 (the other subsets of the relevant bits) and part 2 (the rest) each have at most 0.02.
 
     >>> weights = sign_weights(np.array([1000.0, 0, 500, 500, 0, 1000, 0, 0, 500]))
     >>> round(float(weights.parity_low), 4), float(weights.parity_high)

@@ -79,10 +79,10 @@ def walsh_spectrum(
     -------
     coefficient, error
         (subset,) f^(T) and its error; `subset` names the bits of T, such as "{0,7}". If the spectrum is not sampled, it
-        is exact up to float rounding, and all errors are 0. A sampled spectrum has all T within the relevant bits, and
-        the other T with |T| <= 3 (<= 2 if size 3 would give more than 50,000 coefficients). The errors are standard
-        errors, but for a relu model the errors at T within the relevant bits are error bounds. For any other model, the
-        errors at these T are NaN if f(x) never differs between two sampled inputs with equal relevant bits.
+        has all T, is exact up to float rounding, and all errors are 0. If it is sampled, it has all T of only relevant
+        bits. For a relu model, the error at these T is a bound. For any other model, it is a standard error, or NaN if
+        f(x) never differs between sampled inputs with equal relevant bits. A sampled spectrum also has all other T of
+        at most 3 bits (at most 2 if 3 would give more than 50,000 coefficients), with standard errors.
 
     Raises
     ------

@@ -34,7 +34,7 @@ class Draws(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """Three sums of squared Walsh coefficients f^(T)² of a function f: one sum (a weight) for each part of the sets T.
+    """Three weights of a function f: sums of squared Walsh coefficients f^(T)² over three groups ("parts") of sets T.
 
     Part 0 has only the set S of all relevant bits. Part 1 has all other non-empty subsets of S. Part 2 has all sets
     with an irrelevant bit. The three weights add up to the variance of f. A share is a weight divided by the variance.
@@ -42,7 +42,7 @@ class Weights(NamedTuple):
     `coefficients` are f^(T) for the subsets T of the relevant bits, in the order of `walsh_coefficients`. All have the
     same `error`: a standard error if f^(T) is a sample mean, else an error bound. `weight_error` and `share_error` are
     standard errors; if `error` is a bound, the effect of this bound is added. `share_low` and `share_high` are the ends
-    of a 95 % interval of each share, in 0..1. NaN: shares of a constant function, errors that a sample cannot estimate.
+    of a 95 % interval of each share, in 0..1. Shares of a constant f are NaN. Errors that cannot be estimated are NaN.
     """
 
     coefficients: Float[np.ndarray, " subset"]
