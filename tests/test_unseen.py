@@ -380,6 +380,6 @@ def test_a_mark_and_a_metric_that_disagree_are_damage(change, tiny_path, tmp_pat
             file["data/test_seen"][...] = False
         else:
             del file["metrics/test_accuracy_unseen"]
-    said = "marks no test input" if change == "unmark" else "metrics/test_accuracy_unseen is missing"
+    said = "marks no input as seen" if change == "unmark" else "metrics/test_accuracy_unseen is missing"
     with pytest.raises(circuits.InputError, match=said):
         circuits.open(path)

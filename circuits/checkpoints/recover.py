@@ -77,9 +77,9 @@ def recover(path: Path, slack: int) -> bool:
 
 
 def completed(file: BinaryIO) -> bytes | None:
-    """Repaired superblock (first 48 bytes, with flag "open for writing") if its write was interrupted; else None."""
+    """Repaired superblock (first 48 bytes of a file) if a kill interrupted its write; else None. Nothing is written."""
     file.seek(0)
-    block = file.read(48)
+    block = file.read(48)  # the repaired superblock has the flag "open for writing"
     return changed(block, flag=WRITING, end=os.fstat(file.fileno()).st_size) if is_cut(file, block) else None
 
 

@@ -135,7 +135,7 @@ def _data(file: h5py.File, config: Config) -> None:
     if some_seen and UNSEEN_ACCURACY not in file["metrics"]:
         raise ValueError(f"data/{SEEN} marks test inputs as seen in training, but metrics/{UNSEEN_ACCURACY} is missing")
     if UNSEEN_ACCURACY in file["metrics"] and not some_seen:
-        raise ValueError(f"metrics/{UNSEEN_ACCURACY} exists, but data/{SEEN} marks no test input as seen in training")
+        raise ValueError(f"metrics/{UNSEEN_ACCURACY} must be absent: data/{SEEN} marks no input as seen in training")
 
 
 def _states(file: h5py.File, config: Config) -> None:
@@ -152,7 +152,7 @@ def _states(file: h5py.File, config: Config) -> None:
 
 
 def _slots(file: h5py.File, config: Config) -> None:
-    """Check /resume/slot0 and /resume/slot1: each holds the optimizer's state, if any; imported runs may lack it."""
+    """Check /resume/slot0 and /resume/slot1, two saved states of the optimizer. Imported runs may have empty states."""
     shapes = []
     for slot in ("resume/slot0", "resume/slot1"):
         for field in ("sequence", "n_checkpoints", "crc32"):
@@ -193,7 +193,10 @@ def _check_state(
 
 
 def _digests(file: h5py.File, config: Config, n_checkpoints: int) -> None:
-    """In format version 2, attributes must match their digests; checkpoints, optimizer states and data need digests."""
+    """Check the digests of a file of format version 2; version 1 has no digests.
+
+    The run's attributes must match their digests. Checkpoints, optimizer states and arrays of /data must have digests.
+    """
     if int(file.attrs["format_version"]) < 2:
         return
     text = file.attrs["config"]

@@ -64,9 +64,9 @@ class Kept(NamedTuple):
     def fits(self, file: h5py.File) -> bool:
         """Whether the arrays of a run file lie where this copy of the file's metadata says.
 
-        `file` is the run file, opened as if the copied bytes were already restored. Its byte ranges outside all arrays
-        must equal `self.extents`. Its byte ranges by which a run is recognized must equal `self.witness`. All arrays
-        must lie within the file, and overlap neither each other nor a copied byte range.
+        `file` is the run file, opened as if the copied bytes were already restored. `self.extents` must be the byte
+        ranges outside all arrays. `self.witness` must be the byte ranges of /data, of the last checkpoint's parameters
+        and of the written part of /step. Arrays must lie within the file, apart from each other and the copied bytes.
         """
         apart = _are_ranges(sorted([*self.stored, *(span for span in _data(file) if span[1])]), self.size)
         return apart and self.extents == _extents(file, self.size) and self.witness == _unchanged(file)
@@ -205,10 +205,7 @@ def _extents(file: h5py.File, size: int) -> Ranges:
 
 
 def _unchanged(file: h5py.File) -> Ranges:
-    """Byte ranges by which to recognize a run: /data, parameters of the last checkpoint, and written chunks of /step.
-
-    No change of metadata touches these bytes.
-    """
+    """Byte ranges by which to recognize a run: /data, parameters of the last checkpoint, written chunks of /step."""
     ranges = [chunk[:2] for item in file["data"].values() if item.chunks is None for chunk in _stored(item)]
     n_written = int((file["step"][:] != UNWRITTEN).sum())
     for item in file["parameters"].values():  # the last checkpoint, which tells apart runs with the same data and steps

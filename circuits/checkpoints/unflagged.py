@@ -43,12 +43,13 @@ def open_for_reading(path: str | Path, **mode: Any) -> h5py.File:
 
 @contextmanager
 def opened_for_verdict(path: str, *, undone: bool = False) -> Iterator[h5py.File]:
-    """Open the file at `path` in plain mode, in which HDF5 reports a wrong checksum at once; the file does not change.
+    """Open an HDF5 file to judge whether it is sound: HDF5 reports a wrong checksum at once. The file does not change.
 
-    If `undone` is False, HDF5 reads the file as it is, but sees no flag "open for writing". If `undone` is True, HDF5
-    sees the file as the next writer would repair it after a kill. A file PATH.undo, if there is one, is a copy of
-    HDF5's metadata. The repair restores this copy; if PATH.undo is damaged or does not fit the file, this function
-    raises ValueError. Without a PATH.undo, the repair completes a partly written superblock (first 48 bytes of a file).
+    HDF5 gets the file's bytes, but with the flag "open for writing" cleared, which a killed writer leaves set.
+    If `undone` is True, HDF5 gets the bytes that the file will have after the next writer has repaired it:
+    - If a file PATH.undo exists, this copy of older metadata takes the place of the file's metadata. If the copy is
+      damaged or does not fit the file, the function raises ValueError.
+    - Otherwise, if a kill interrupted the write of the superblock (first 48 bytes of the file), HDF5 gets a valid one.
     """
     if not undone and not is_flagged(path):
         with h5py.File(path, "r", rdcc_nbytes=0, locking=False) as file:

@@ -167,8 +167,8 @@ class Writer:
         step, epoch
             Optimizer updates, and passes over the training set, so far.
         values
-            The arrays in `names`: parameters "parameters/NAME" (seed, …) and metrics "metrics/NAME" (seed,). A missing
-            or unknown name raises ValueError, and so does a wrong shape, which HDF5 would broadcast silently.
+            All arrays of a checkpoint: "parameters/NAME" (seed, …) and "metrics/NAME" (seed,). A missing or unknown
+            name raises ValueError, and so does a wrong shape, which HDF5 would broadcast silently.
         """
         if values.keys() != self._trajectories.keys():
             raise ValueError(f"a checkpoint needs exactly {sorted(self._trajectories)}, got {sorted(values)}")

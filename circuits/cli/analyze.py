@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class AnalyzeFlags:
-    """Run the measurements that flags name; without such flags, run all default measurements that apply to the run."""
+    """Run each measurement whose flag is given, like --subnetwork, or else all default ones that apply to the run."""
 
     run: RunFile
     """The run file; it is only read."""
     all: Switch = False
-    """Run all default measurements that apply to this run, in addition to the measurements that flags name."""
+    """Run all default measurements that apply to this run, in addition to the measurements whose flags are given."""
     json: Switch = False
     """Print one JSON object instead of tables; circuits.read_json restores it."""
     out: Annotated[Path | None, shown("SIDECAR.nc", "(default: RUN.analysis.nc)")] = None

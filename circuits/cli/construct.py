@@ -51,7 +51,7 @@ class ConstructFlags:
     train_fraction: Annotated[float | None, shown("FLOAT", "(default: 0.5)")] = None
     """Share of the pairs x, y in the training set of modular_addition."""
     out: Annotated[Path | None, shown("RUN.h5", "(default: checkpoints/NAME-K-N.h5 or NAME-P.h5)")] = None
-    """The run file to write. In its default, K, N and P are the values of --k, --n and --p."""
+    """The run file to write. In its default, NAME is the construction; K, N and P are the values of --k, --n, --p."""
     overwrite: Switch = False
     """Replace the run in --out."""
 

@@ -22,7 +22,7 @@ from circuits.config import one_line
 from circuits.errors import InputError, nearest
 
 FORMER = {"--support": "--agreement-set"}
-"""Former name -> present name of each flag that was renamed in this version, which accepts both names."""
+"""Flags that have a new name in this version of circuits: former name -> new name. The version accepts both names."""
 Flags = TypeVar("Flags")
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -137,7 +137,7 @@ def _flag(argument: Any) -> str:
 
 
 def _given(names: Sequence[str], words: Sequence[str]) -> str:
-    """The end ", not 'VALUE'" of an error line. VALUE is what `words` give to a flag; "" if the flag is absent."""
+    """Last part of an error message: it quotes the value of a flag in `words`, or is empty if the flag is absent."""
     for index in reversed(range(len(words))):
         flag, equals, value = words[index].partition("=")
         if flag.replace("_", "-") in names:

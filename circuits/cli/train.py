@@ -179,17 +179,16 @@ def _compare_with_parent(run: "Run") -> None:
 def split_preset(words: Sequence[str]) -> tuple[str | None, list[str], list[str]]:
     """Find the preset's name among the words after `circuits train`, before the flags are parsed.
 
-    Return the name (None if there is none), all other words, and a list for an error message. The list has the flag
-    for which the name may be a surplus value, then this flag's own values. A switch, such as --quiet, takes no value.
-
-    A candidate is a word that is not a flag and not one of these words:
-    - After a switch: the next word, if it is a number or a truth value.
-    - After any other flag: the next word (none after `--flag=value`), and all numbers before the next flag.
+    First, the function collects candidates. A candidate is any word that is not a flag and not one of these words:
+    - After a switch (a flag that takes no value, such as --quiet): the next word, if it is a number or a truth value.
+    - After any other flag: the next word (but not after `--flag=value`), and all numbers before the next flag.
     - After a flag for a list of texts, such as --metrics: also all words before the next flag, except preset names.
 
-    A single candidate is the name, even if it is misspelled. A candidate may be a surplus value if it stands directly
-    after a switch, or if the last flag before it is not a switch. Of several candidates, possible surplus values that
-    are not preset names drop out, such as x in `merrill-2023 --epochs 3 x`. If several remain, InputError is raised.
+    A candidate may belong to a flag if it stands directly after a switch, or if the last flag before it takes values.
+    Of several candidates, those that may belong to a flag and are not preset names drop out, such as x in
+    `merrill-2023 --epochs 3 x`. If several remain, InputError is raised. A single candidate is the name, even if it is
+    misspelled. Return the name (None if there is none), all other words, and a list for an error message. If the name
+    may belong to a flag, the list has this flag, then the flag's own values. Otherwise the list is empty.
 
     Examples
     --------

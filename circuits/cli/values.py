@@ -153,7 +153,7 @@ def _refuse_more_than_one(uses: Sequence[Use], known: Mapping[str, Arity], any_w
     """Refuse a second value of a flag that takes one value, such as the 5 in `--epochs 3 5`.
 
     A word after the value is refused if it is a number and the flag takes numbers, or if it is a choice of the flag.
-    Any other word may be a positional argument; it is refused only if there are too many of these (`any_word` is True).
+    If `any_word` is True, because too many words could be positional arguments, every word after the value is refused.
     """
     for use in uses:
         arity = known.get(use.flag)

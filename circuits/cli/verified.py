@@ -1,7 +1,7 @@
 """The exact check of a network for parity (a `Verification`) as lines and tables for a terminal, and as JSON.
 
 The first table has a row for each pattern (setting of the relevant bits), with the activation of every neuron. For more
-than 64 patterns, it has a row for each number of bits at -1, without activations. The second table says when each
+than 64 patterns, row m describes all patterns with m bits at -1, without activations. The second table says when each
 neuron fires. For more than 32 neurons, both tables leave out all but the 32 that contribute most. JSON has everything.
 """
 

@@ -120,6 +120,6 @@ def _of_a_run(flags: VerifyFlags) -> Judged:
 
 
 def _refuse(flags: VerifyFlags, names: tuple[str, ...], what: str, whose: str) -> None:
-    for name in names:
+    for name in names:  # an error is, for instance, "--k is for a construction, but a.h5 is a run. Leave the flag out."
         if getattr(flags, name) is not None:
             raise InputError(f"--{name} is for {whose}, but {what}. Leave the flag out.")

@@ -56,7 +56,10 @@ class Construction:
 
     @renamed_keyword("support", "relevant_bits")
     def arrays(self, n: int | None = None, relevant_bits: Sequence[int] | None = None) -> dict[str, np.ndarray]:
-        """W (neuron, n), b (neuron,), u (neuron,) in float64; the k bits are inputs `relevant_bits`, by default 0..k-1.
+        """Float64 weights W (neuron, n), biases b (neuron,) and readout weights u (neuron,) of the network on n inputs.
+
+        The network's own k bits become the inputs with indices `relevant_bits`, by default 0..k-1. All other inputs get
+        the weight 0. By default, n = k.
 
         Examples
         --------

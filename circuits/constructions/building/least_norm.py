@@ -12,10 +12,10 @@ neurons are 2^k copies of one maximizer (w, b), one for each choice of signs of 
 
 The maximum needs no local search. Flipping the sign of an entry of w, or permuting w, keeps |E(w, b)|. So only neurons
 with w_1 >= … >= w_k >= 0 matter. If one of these neurons fires on z, the neuron also fires on every z' with
-z'_1 + … + z'_i >= z_1 + … + z_i for all i. So it fires on an up-set (see `up_sets`; 1172 non-empty ones for k = 6). The
-neurons that fire exactly on one up-set form a cone. On this cone, E(w, b) is the dot product of (w, b) with a fixed
-vector. So the largest |E(w, b)| is the length of the projection of this vector, or of its negative, on the cone.
-Non-negative least squares computes the projection, exact but for float rounding.
+z'_1 + … + z'_i >= z_1 + … + z_i for all i. So the neuron's firing set, all inputs on which it fires, is an up-set (see
+`up_sets`; 1172 non-empty ones for k = 6). All neurons with the same firing set form a cone. On this cone, E(w, b) is
+the dot product of (w, b) with a fixed vector. So the largest |E(w, b)| is the length of the projection of this vector,
+or of its negative, on the cone. Non-negative least squares computes the projection, exact but for float rounding.
 """
 
 from fractions import Fraction
@@ -34,7 +34,9 @@ _LARGEST_DENOMINATOR = 10**6  # weights are ratios of small integers; this only 
 
 
 def least_cost(k: int) -> float:
-    """C*(k), the least path cost Σ|u|·‖(w, b)‖ per unit of margin of any network u·relu(W x + b) for parity of k bits.
+    """C*(k), the least possible path cost / margin of a network Σ_j u_j relu(w_j·x + b_j) for parity of k bits.
+
+    The path cost is Σ_j |u_j|·‖(w_j, b_j)‖. The margin is the least parity · output over all inputs x in {-1, 1}^k.
 
     Let training minimize the mean hinge loss over all inputs plus λ/2 times the sum of squared weights and biases. For
     a weight decay λ > 1 / C*(k), the minimum is the network whose weights are all 0. If training uses only some of the
@@ -52,8 +54,9 @@ def optimal_gates(k: int) -> list[tuple[tuple[Fraction, ...], Fraction, int]]:
     """Every neuron that maximizes |E[π(z) relu(w·z + b)]| / ‖(w, b)‖, as a tuple (w, b, sign of the mean E[…]).
 
     E is the mean over z in {-1, 1}^k, π(z) the parity of z; the maximum is 1 / `least_cost(k)`. Each neuron has w_1 >=
-    … >= w_k >= 0 and is scaled to largest entry 1. `min_norm` builds a network from one of these neurons.
-    This network, and networks that mix several of the neurons, have the least Σ|u|·‖(w, b)‖ per unit of margin.
+    … >= w_k >= 0 and is scaled to largest entry 1. `min_norm` builds a network for parity from one of these neurons.
+    This network, and networks that mix several of the neurons, have the least possible path cost for their margin. A
+    path cost sums |readout weight|·‖(w, b)‖ over a network's neurons. A margin is the least parity · output.
 
     Examples
     --------
@@ -103,10 +106,10 @@ def correlation(v: Float[np.ndarray, " weight"]) -> float:
 
 @lru_cache
 def _optimum(k: int) -> tuple[float, list[tuple[np.ndarray, int]]]:
-    """The largest |E(v)| / ‖v‖ of all neurons v = (w, b), and the neurons with w_1 >= … >= w_k >= 0 that attain it.
+    """Maximize |mean of π(z) relu(w·z + b)| / ‖v‖ over all neurons v = (w, b); the mean is over all z in {-1, 1}^k.
 
-    E(v) is the mean of π(z) relu(w·z + b) over all z in {-1, 1}^k, with π(z) the parity of z. Each neuron is returned
-    as a pair (v, sign of E(v)); the largest |entry| of v is 1. Permuting w or flipping signs in w keeps |E(v)| / ‖v‖.
+    π(z) is the parity of z. The result has the maximum and all maximizers with w_1 >= … >= w_k >= 0, each as a pair (v,
+    sign of the mean), with 1 as largest |entry| of v. Permuting w or flipping signs in w gives further maximizers.
     """
     if not 1 <= k <= MOST_BITS:
         raise InputError(f"k = {k} is not possible: the number of parity bits k must be in 1..{MOST_BITS}.")
@@ -133,9 +136,10 @@ def _optimum(k: int) -> tuple[float, list[tuple[np.ndarray, int]]]:
 
 
 def up_sets(k: int) -> list[Bool[np.ndarray, " pattern"]]:
-    """Masks over `patterns(k)`, the 2^k inputs in {-1, 1}^k, of all non-empty up-sets: {1} and {-1, 1} for k = 1.
+    """Every non-empty up-set of inputs in {-1, 1}^k, as a mask over the rows of `patterns(k)`, which are all inputs.
 
-    An up-set contains, with each input z, every input z' with z'_1 + … + z'_i >= z_1 + … + z_i for all i in 1..k.
+    An up-set contains, with each input z, every input z' with z'_1 + … + z'_i >= z_1 + … + z_i for all i in 1..k. For
+    k = 1, the non-empty up-sets are {1} and {-1, 1}.
 
     Examples
     --------

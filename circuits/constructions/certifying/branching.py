@@ -52,10 +52,12 @@ class Search:
     ----------
     finished
         Whether every input is evaluated or excluded by a bound. If the goal was inf, `lower` is then the least margin,
-        up to rounding. If the goal was 0, then either `lower` is above 0, or the search has found a margin <= 0.
+        up to rounding. If the goal was 0, then either `lower` is above 0, or the search has found a margin <= 0. If the
+        goal was finite and above 0, `lower` may still be at most the goal.
     missed
-        Whether the search has found a margin that disproves its finite goal: a margin <= goal. If at most 12 irrelevant
-        bits have nonzero weights, only a margin <= 0 counts. With goal inf, `missed` is False.
+        Whether the search has found a margin <= its finite goal, which disproves the goal. A search over at most 12
+        irrelevant bits with nonzero weights compares no margin with the goal: `missed` then tells whether a margin is
+        <= 0. With goal inf, `missed` is False.
     """
 
     def __init__(
@@ -124,7 +126,7 @@ class Search:
 
     @property
     def least_exactly(self) -> Int8[np.ndarray, " bit"] | None:
-        """(bit,) irrelevant bits (±1) at the least margin computed in exact arithmetic; None before the first one."""
+        """(bit,) irrelevant bits (±1) at the least of all exactly computed margins; None if there is no such margin."""
         return None if self.exact_bits is None else self._inputs(self.exact_bits[None])[0, self.irrelevant]
 
     def go_on(self, goal: float, amount: float, deadline: float) -> None:
@@ -174,20 +176,16 @@ class Search:
 
 
 def settle(searches: Sequence[Search], deadline: float, *, goal: float = np.inf, most: float = np.inf) -> bool:
-    """Run the searches in rounds, with equal work for each search; return whether all searches are finished.
+    """Run several searches of margins (parity · output) side by side; return whether all searches are finished.
 
-    The searches try to prove that every margin (parity · output) is above a finite `goal`. With goal inf, each search
-    looks for its least margin. The rounds end once all searches are finished. They also end if an unfinished search
-    disproves the goal, at `deadline`, or after the work `most`. If `deadline` is not reached, the results are the same
-    on every machine.
+    If `goal` is finite (>= 0), each search tries to prove that all its margins are above the goal. If `goal` is inf,
+    each search looks for its least margin. In each round, every unfinished search does the same work. The rounds end
+    - if all searches are finished, or an unfinished search has found a margin that disproves the goal,
+    - if the time `deadline` on `time.monotonic` is reached, or
+    - if this call has done the work `most`. The unit of work is evaluating one neuron at one input.
 
-    Parameters
-    ----------
-    searches, deadline
-        There is one search for each setting of the relevant bits. Later calls on a search must pass the same goal.
-        `deadline` is a time on `time.monotonic`. The first millisecond or so of each search always runs.
-    goal, most
-        `goal` is >= 0 or inf. `most` limits the work of this call, in evaluations of one neuron at one input.
+    The first round, a millisecond or so of each search, runs even after `deadline`. If `deadline` is not reached, the
+    results are the same on every machine. Later calls on a search must pass the same goal.
     """
     amount, work, first = FIRST_SLICE, 0.0, True
     unfinished = [search for search in searches if not search.finished]

@@ -5,8 +5,8 @@ everywhere (Merrill et al. 2023, appendix D; an output of 0 has no sign). Irrele
 in n. A pattern is a setting of the relevant bits. By default, `certify` distinguishes three cases:
 
 - Small: n <= 18, or n <= 24 with more than 8 relevant bits. `certify` evaluates all inputs (`every_input.py`).
-- Medium: not small, but either n <= 24, or the time suffices for all 2^n inputs. Branch and bound (`branching.py`)
-  finds the least margin of every pattern.
+- Medium: not small, but either n <= 24, or the time limit suffices to evaluate all 2^n inputs. Branch and bound
+  (`branching.py`) finds the least margin of every pattern.
 - Large: all other networks. Branch and bound looks for the sign of the margin on each undecided pattern. A neuron is
   unstable on a pattern if the irrelevant bits can turn it on and off. `least_margin.py` next finds the least margin of
   every pattern with at most 40 unstable neurons. On the other undecided patterns, `least_margin.py` bounds the margin:
@@ -14,7 +14,7 @@ in n. A pattern is a setting of the relevant bits. By default, `certify` disting
 
 A medium or large network first gets a bound of every pattern's margin: the interval or the linear bound, whichever is
 better (`interval.py`). A local search for small margins starts at the linear bound's minimum. At the end, branch and
-bound continues on the undecided patterns until the time is up. If the network is certified, up to three attempts of
+bound continues on the undecided patterns until the time limit. If the network is certified, up to three attempts of
 about half a second try to raise the lower bound of all margins to 1/2, 3/4 and 9/10 of the least margin found.
 
 The bounds hold for the float64 weights in exact arithmetic: floats are rationals. Rational arithmetic decides the
@@ -43,7 +43,7 @@ from circuits.errors import InputError
 ALWAYS_SEARCHED = 24  # bits; their inputs take seconds, even with a thousand neurons
 AT_ONCE = 18  # bits; up to this number all inputs are evaluated at once, not pattern by pattern
 FEW_RELEVANT = 8  # with more bits relevant, all inputs are evaluated at once up to `ALWAYS_SEARCHED`
-MOST_EXACTLY = 256  # patterns whose least margin is exact; the others have that of float64
+MOST_EXACTLY = 256  # patterns whose least margin is exact, smallest margins first; other least margins are float64
 MOST_INPUTS = 36  # bits; a thousand neurons at 2^36 inputs take an hour
 PER_SECOND = 1e9  # least number of evaluations of a neuron at an input, on a core
 GOALS = (0.5, 0.75, 0.9)  # shares of the least margin found, to which the bound of a certified network is raised
@@ -160,7 +160,7 @@ class _Judged:
         self.names = ["inputs" if known else "bound" for known in self.solved]
 
     def look_at(self, at: int, bits: Int8[np.ndarray, " bit"]) -> None:
-        """Flip irrelevant `bits` to lower parity · output. Store a new least value for relevant-bit setting `at`."""
+        """Flip irrelevant `bits` to decrease parity · output; keep the least value for relevant bits `signs[at]`."""
         margin = restriction(self.net, self.relevant_bits, self.signs[at])
         better = lowered(margin, bits)
         value = float(margin.margins(better[None])[0])
@@ -228,10 +228,7 @@ class _Judged:
                 self.look_at(at, answer.bits)
 
     def relax_many_neurons(self, until: float) -> None:
-        """Try to improve the lower bound of the margin for each bit setting whose lower bound is not above 0.
-
-        The 40 neurons of largest |readout weight|·(‖weights‖₁ + |bias|) keep their relu; other relus get linear bounds.
-        """
+        """Try to improve the lower bound of the margin for each bit setting whose lower bound is not above 0."""
         net = self.net
         largest = np.argsort(-np.abs(net.u) * (np.abs(net.W).sum(axis=1) + np.abs(net.b)), kind="stable")
         chosen = np.zeros(len(net.u), bool)
@@ -258,10 +255,7 @@ class _Judged:
                 return
 
     def certificate(self) -> Certificate:
-        """The result of `certify`, with the margins of the network as given, not of the network scaled to |f| <= 1.
-
-        Each setting of the relevant bits has a least margin. The 256 smallest of these are exact, the others float64.
-        """
+        """The result of `certify`, with the margins of the network as given, not of the network scaled to |f| <= 1."""
         W, b, u = self.arrays
         inputs = np.empty((len(self.signs), W.shape[1]), np.int8)
         inputs[:, list(self.relevant_bits)] = self.signs

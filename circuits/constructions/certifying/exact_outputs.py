@@ -54,7 +54,7 @@ def rounded(value: Fraction) -> float:
 
 
 def floor64(value: Fraction) -> float:
-    """The largest float64 that is at most `value`; 5e-324 for a positive value below 5e-324.
+    """The largest float64 that is at most `value`. Exception: a positive value below 5e-324 gives 5e-324 and not 0.
 
     Examples
     --------

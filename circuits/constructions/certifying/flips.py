@@ -151,10 +151,11 @@ def _if_equal(low: float, high: float) -> float:
 def _by_states(
     margin: Restriction, bits: Int8[np.ndarray, " bit"], rounding: float
 ) -> tuple[float, Int8[np.ndarray, " bit"] | None]:
-    """Fewest flips in `bits` (values of the irrelevant bits) that lower parity · output to at most `rounding`.
+    """Fewest flips in `bits` (values of the irrelevant bits) after which parity · output is <= 0, up to `rounding`.
 
-    The second result is `bits` after these flips. If no flips suffice, the result is (inf, None). Parity · output
-    is given as `margin`, with a term v·relu(h) for each neuron whose h can have both signs; every v must be negative.
+    A float64 value up to `rounding`, the largest rounding error, counts as <= 0. The second result is `bits` after the
+    flips. If no flips suffice, the result is (inf, None). `margin` is parity · output as a function of the irrelevant
+    bits, with one term v·relu(h) for each neuron whose preactivation h can have both signs. Every v must be negative.
     """
     constants, slopes = states(margin)
     x = bits.astype(np.float64)

@@ -1,13 +1,13 @@
 """The least margin, over all irrelevant bits, for one setting of the relevant bits (pattern): the worst case there.
 
-There are three methods; the default is the first method that applies:
+A neuron is unstable if its preactivation h can have both signs. It adds the term v·relu(h) to the margin; v is its
+readout weight times the parity. All other neurons add a linear function. The default is the first method that applies:
 
-1. *states*. The margin is a linear function plus a term v·relu(h) for each unstable neuron, which can be on or off.
-   Here h is the neuron's preactivation, and v is its readout weight times the parity. If v < 0, the term is
-   min(0, v·h). So if all v < 0, the margin is the minimum of 2^t linear functions, one per on/off state of the t
-   unstable neurons. A linear function a + s·x has the minimum a - ‖s‖₁ over x in ±1. The only tolerance is rounding.
-2. *inputs*. Evaluate all 2^m settings of the m irrelevant bits that have a weight. This method applies if m <= 16.
-3. *milp*. HiGHS solves a mixed-integer program over the bits and the neurons' on/off states (`milp.py`).
+1. *states* applies if at most 12 neurons are unstable, and each of these has v < 0. A term is then min(0, v·h). So the
+   margin is the minimum of 2^t linear functions, one for each on/off state of the t unstable neurons. A linear function
+   a + s·x has the minimum a - ‖s‖₁ over x in ±1. The only tolerance is rounding.
+2. *inputs* applies if m <= 16 irrelevant bits have a weight. It evaluates all 2^m settings of these bits.
+3. *milp* always applies. HiGHS solves a mixed-integer program over bits and neurons' on/off states (`milp.py`).
 """
 
 from typing import Literal, NamedTuple

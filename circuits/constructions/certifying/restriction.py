@@ -93,7 +93,7 @@ class Restriction:
     v: Float[np.ndarray, " unstable"]
 
     def margins(self, bits: Real[np.ndarray, "example bit"]) -> Float[np.ndarray, " example"]:
-        """Margin (parity · output), or a lower bound of it, at each row of `bits`: ±1 values of irrelevant bits."""
+        """Margin (parity · output) at each row of irrelevant bits, ±1; a lower bound if linear bounds replace relus."""
         x = bits.astype(np.float64)
         return self.constant + x @ self.slope + np.maximum(x @ self.A.T + self.c, 0.0) @ self.v
 
@@ -111,15 +111,15 @@ def restriction(
     relevant_bits, pattern
         (k,) the relevant bits and their values.
     exact
-        (neuron,) mask of the unstable neurons (whose preactivation h can have both signs) that keep their relu term,
-        all by default. A linear lower bound, see the notes, replaces the relu term of every other unstable neuron.
+        (neuron,) mask, all True by default. If a neuron's entry is False and its preactivation can have both signs, a
+        linear lower bound (see the notes) replaces its relu term.
 
     Notes
     -----
-    A neuron adds v·relu(h) to the margin: v is its readout weight times the parity, and h is between l < 0 and h' > 0.
-    If v > 0, the linear lower bound of v·relu(h) is 0 or v·h, whichever has the smaller area between it and v·relu(h).
-    If v < 0, the bound is the chord v·h'(h - l)/(h' - l), since relu is convex (Zhang et al. 2018, "Efficient neural
-    network robustness certification with general activation functions").
+    A neuron adds v·relu(h) to the margin: v is its readout weight times the parity, h its preactivation. Let the least
+    h be low < 0, and the largest high > 0. If v > 0, the linear lower bound of v·relu(h) is 0 or v·h: the one with the
+    smaller area between it and v·relu(h). If v < 0, the bound is the chord v·high·(h - low)/(high - low), since relu is
+    convex (Zhang et al. 2018, "Efficient neural network robustness certification with general activation functions").
     """
     irrelevant = irrelevant_bits(net.W.shape[1], relevant_bits)
     parity = float(pattern.prod())
