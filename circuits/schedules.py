@@ -48,7 +48,7 @@ class WeightDecayChange(Part):
             )
         if self.delay_epochs and not self.awaits:
             raise ValueError(
-                "delay_epochs needs train_accuracy or test_accuracy. Leave it out and give a later epoch or step"
+                "delay_epochs needs train_accuracy or test_accuracy. Leave delay_epochs out and increase epoch or step"
             )
         return self
 
@@ -75,7 +75,7 @@ class Stop(Part):
     test_accuracy: Accuracy
     """The run stops once every seed has reached at least this test accuracy and kept it for some checkpoints."""
     checkpoints: PositiveInt = 1
-    """Number of further consecutive checkpoints at which a seed must keep `test_accuracy` after reaching it."""
+    """Number of further checkpoints in a row at which the test accuracy must still be >= `test_accuracy`."""
 
     def is_met(self, test_accuracy: np.ndarray) -> np.ndarray:
         """Mask (seed,) of the seeds that had the wanted test accuracy at `checkpoints` + 1 checkpoints in a row.

@@ -27,20 +27,21 @@ _RELAXED = {"reassoc", "contract", "nsz", "arcp"}  # sums may be vectorized; NaN
 
 
 class Places(NamedTuple):
-    """For sequences of tokens and a table of vectors: which rows each sequence uses, and which sequences use each row.
+    """For sequences of tokens and a table of vectors: which rows of the table belong to which sequences.
 
-    An example is a sequence. A place is a position in a sequence. The table has one row (a vector) for each pair of a
-    place and a token that occurs. Rows of later places have larger indices. All arrays are int64 on the CPU.
+    The table has one row (a vector) for each pair of a position and a token that occurs. `rows` tells the rows of each
+    sequence, `place` the position of each row. `examples` and `starts` tell the sequences that have each row. Rows of
+    later positions have larger indices. All arrays are int64 on the CPU.
     """
 
     rows: np.ndarray
     """(example, place): the token at position i of sequence n uses row rows[n, i] of a table of vectors."""
     place: np.ndarray
-    """(row,): each row of a table stands for one token at one position in the sequences; place[r] is this position."""
+    """(row,): row r of a table is the vector of one token at one position of the sequences, at position place[r]."""
     examples: np.ndarray
     """Indices of sequences, grouped by the row of a table that they use: first all that use row 0, then row 1, …."""
     starts: np.ndarray
-    """(row + 1,): the indices of the sequences that use row r of a table are examples[starts[r] : starts[r + 1]]."""
+    """(row + 1,): entries starts[r] to starts[r + 1] - 1 of `examples` are the sequences that use row r of a table."""
 
 
 def places_of(rows: Int[np.ndarray, "example place"]) -> Places:
@@ -257,9 +258,10 @@ def _dot(a, b):
 def _gradients_of_scores(weights, of_weights, place, examples, starts, of_scores):
     """Compute `of_scores` (head, row), the gradients of attention scores, from the gradients of attention weights.
 
-    The weights are a softmax of scores. In example n and head h, position j of the sequence has the weight A_j =
-    weights[n, j, h], whose gradient is G_j = of_weights[n, j, h]. Each example n in examples[starts[r] : starts[r + 1]]
-    uses the score of row r, at position i = place[r]. This adds A_i (G_i - Σ_j A_j G_j) to the gradient of this score.
+    A table has a row of numbers per token and position; row r belongs to position i = place[r]. The sequences n that
+    have row r are examples[starts[r] : starts[r + 1]]. In sequence n and head h, position j has the attention weight
+    A_j = weights[n, j, h], a softmax of scores. Its gradient is G_j = of_weights[n, j, h]. So of_scores[h, r] is the
+    sum of A_i (G_i - Σ_j A_j G_j) over these sequences.
     """
     n_heads, n_rows = of_scores.shape
     for r in range(n_rows):

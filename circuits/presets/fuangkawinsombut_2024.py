@@ -4,9 +4,9 @@ Section 2.1 and appendix B: n = 50, width 500, hinge loss, SGD with learning rat
 In the authors' code, the seed is 2023 for the test set (100 points) and the run's number for the training set. We draw
 both as that code does, and also stop at epoch 500. The figures average five unstated seeds; ours are 0 to 4.
 
-Chapter 3 changes one setting at a time and states neither seeds nor epochs; ours are those of chapter 2. Outliers are a
-"fraction of labels that are randomly flipped" in the thesis, a probability per example in the blog. We flip an exact
-share of the labels; a larger share flips the same examples and more, so runs differ only in the share.
+Chapter 3 changes one setting at a time and states neither seeds nor epochs; ours are those of chapter 2. Outliers are
+training examples with a flipped label. The thesis flips a fraction of the labels. The blog flips each label with some
+probability. We flip an exact share. A larger share flips the same labels and more, so runs differ only in the share.
 
 Chapter 4 asks for the fewest neurons that suffice. It does not state widths, epochs, seeds or the strength of the L1
 penalty that section 4.3 suggests. Here our own generator draws the data. The optimizer is that of section 2.1. We train
@@ -33,7 +33,7 @@ FLIPPED: dict[float, dict[int, tuple[int, ...]]] = {  # weight decay -> n -> per
 
 
 def fuangkawinsombut_2024() -> Config:
-    """Parity of 2 of 50 bits: Figures 2.1 to 2.4 of a thesis (Fuangkawinsombut 2024), Figures 1 to 4 of a 2023 blog."""
+    """Parity of 2 of 50 bits, the setting of Figures 2.1 to 2.4 in Fuangkawinsombut's thesis (2024)."""
     return Config(
         name="fuangkawinsombut-2024",
         source="Fuangkawinsombut 2024, section 2.1 and appendix B; blog, Figures 1 to 4",

@@ -63,7 +63,7 @@ def liu_chi_wu_lstm() -> list[Config]:
 
 
 def liu_chi_wu_three_summands() -> Config:
-    """Figure 5, sums of three numbers mod 31, 30 % of the examples for training; the transformer of section 1."""
+    """Figure 5: a transformer of 2 layers learns sums of three numbers mod 31 from 30 % of the examples."""
     return transformer("liu-chi-wu-three-summands", "section 4, Figure 5", task=SUMMANDS[3], epochs=1000)
 
 
@@ -71,8 +71,8 @@ def liu_chi_wu_four_summands() -> Config:
     """Figure 5, sums of four numbers mod 51, 70 % of the examples for training.
 
     We draw 400 000 of the 51⁴ = 6.8 million possible examples: 280 000 for training, 547 updates per epoch. With this
-    choice, 63 % of the test examples have the operands of a training example in another order. If we drew all possible
-    examples, nearly 100 % of the test examples would have them.
+    choice, 63 % of the test examples are reordered training examples (same operands, other order). If we drew all
+    possible examples, nearly 100 % of the test examples would be reordered training examples.
     """
     return transformer(
         "liu-chi-wu-four-summands",
@@ -84,14 +84,14 @@ def liu_chi_wu_four_summands() -> Config:
 
 
 def liu_chi_wu_sparsity() -> Config:
-    """Figure 7: a "2-layer MLP". Ours has two layers of weights, 512 GELU neurons; it trains on half of all pairs."""
+    """Figure 7: x + y mod 97 from half of all pairs. Our "2-layer MLP" has one hidden layer of 512 GELU neurons."""
     return _two_layers("liu-chi-wu-sparsity", "section 5.2, Figure 7")
 
 
 def liu_chi_wu_perturbation() -> list[Config]:
-    """Figure 8: training with and without Gaussian noise on the inputs.
+    """Figure 8: training with and without Gaussian noise of standard deviation 0.1 on the inputs.
 
-    Model and noise level σ are unstated; ours are the MLP of Figure 7, with one-hot inputs, and σ = 0.1.
+    The report states neither the model nor the noise level. We use the MLP of Figure 7, on one-hot inputs.
     """
     return [
         _two_layers(f"liu-chi-wu-perturbation/noise-{sigma}", "section 5.3, Figure 8", input_noise=sigma)

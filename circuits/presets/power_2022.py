@@ -35,7 +35,7 @@ NAMES: dict[Operation, str] = {
 
 
 def power_2022() -> list[Config]:
-    """Every operation of appendix A.1, and x*y, mod 97."""
+    """A config for each operation mod 97 in Power et al. 2022, appendix A.1, and one for x*y."""
     return [
         operation(what).replace(
             name=f"power-2022/{name}", source="Power et al. 2022, section 3.1 and appendix A.1", seeds=(0,)

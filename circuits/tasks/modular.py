@@ -36,7 +36,6 @@ def distinct(random: np.random.Generator, n_numbers: int, n_drawn: int) -> Int[n
     """`n_drawn` distinct numbers, drawn uniformly from 0..n_numbers-1, in random order and in O(n_drawn) memory.
 
     If n_numbers > 4 n_drawn, these are the first n_drawn distinct numbers of a sequence of independent draws.
-
     The numbers must satisfy 1 <= n_numbers <= 2^63 - 1, and 0 <= n_drawn <= n_numbers.
 
     Examples
@@ -68,7 +67,7 @@ class Modular(Task):
     max_examples: Annotated[int, Field(ge=2, le=MOST_EXAMPLES)] | None = None
     """Number of training and test examples together, if fewer than all tuples; by default all tuples."""
     encoding: Literal["one-hot", "tokens"] = "one-hot"
-    """one-hot: for each operand in turn, p numbers 0 or 1. tokens: a sequence of whole numbers."""
+    """one-hot: p (the modulus) inputs per operand, 1 at the operand's value, else 0. tokens: a sequence of integers."""
     sequence: str | None = None
     """Words of a token input, such as "<sos> x + y mod =". The operands are x, y, z, w (x1, x2, ... if more than 4).
     Fixed words get the tokens p, p + 1, ... in order of first appearance. By default only the operands."""

@@ -88,7 +88,7 @@ class Pace:
                 self._met[network][i] = float(step)
 
     def metrics(self, network: int, step: int) -> dict[str, float]:
-        """Metrics of a checkpoint: the weight decay in force, and the steps at which changes were triggered."""
+        """Metrics of a checkpoint: the weight decay, and the steps at which accuracies triggered its changes."""
         met = self._met[network]
         triggered = {met_at(i): met[i] for i, change in enumerate(self._changes) if change.awaits}
         return ({"weight_decay": self.weight_decay(network, step)} if self._changes else {}) | triggered

@@ -33,36 +33,34 @@ BEST, FLOOR, CLEAR, CLOSED, WORK = 0, 1, 2, 3, 4
 
 
 class Tree(NamedTuple):
-    """State of a search for the least margin (parity · output): one node of the search tree at each depth, and results.
+    """State of a depth-first search for the least margin (parity · output) of a relu network over many inputs.
 
-    A node fixes some bits; z are its free bits. Each unstable neuron (it can be on or off) adds v relu(c + rows·z) to
-    the margin. The linear neurons (they are always on) together add constant + slope·z. A node is closed once its
-    inputs are evaluated, or once a lower bound of their margins shows that they need no evaluation.
+    A node of the search tree holds all inputs that have the same values in some bits, the fixed bits. The other bits
+    are the node's free bits z. An *unstable* neuron can be on or off in the node. It adds v relu(c + rows·z) to the
+    margin. A *linear* neuron is always on; all linear neurons together add constant + slope·z. A node is closed once
+    its inputs are evaluated or a lower bound makes this needless. The arrays hold the current node and its ancestors.
 
     Attributes
     ----------
-    rows
-        (depth, neuron, bit) weights of the unstable neurons on the free bits.
-    c, v, size, reach
-        (depth, neuron) each, for the unstable neurons. `size` is ‖w‖₁ + |b| in the whole network; `reach` is the
-        sum of |rows| over the free bits.
+    rows, c, v, size, reach
+        For the unstable neurons. `rows` (depth, neuron, bit) has the weights on the free bits. The other arrays are
+        (depth, neuron). `size` is Σ|weight| + |bias| over all input bits, `reach` is Σ|weight| over the free bits.
     slope, bits
-        (depth, bit) each, over the free bits. `slope` belongs to the linear neurons; `bits` holds the bits' indices.
-    n_terms, constant, mass
-        (depth,) each. `n_terms` is the number of unstable neurons; `mass` sums |v|·size over the linear neurons.
-    place, sign, tried
-        (depth,) each. Both children of a node fix the bit `bits[place]`; the first child fixes the bit to
-        `sign`, the second to -`sign`. `tried` is the number of children begun so far, 0..2.
-    lower, error
-        (depth,) each. `lower` is a lower bound of the node's margins; `error` bounds the rounding errors of a margin.
+        (depth, bit) each, for the free bits. `slope` belongs to the linear neurons; `bits` holds the bits' indices.
+    n_terms, constant, mass, place, sign, tried, lower, error
+        (depth,) each. `n_terms` is the number of unstable neurons; `mass` sums |v|·size over the linear neurons. Both
+        children of a node fix the bit `bits[place]`. The first child gives the bit the value `sign`, the second child
+        -`sign`. `tried` is the number of children begun so far, 0..2. `lower` is a lower bound of the node's margins;
+        `error` bounds the rounding error of a margin.
     x, best, candidates
         `x` (bit,) holds the values of the fixed bits. `best` (bit,) is the input of least margin found. `candidates`
-        (candidate, bit) are the inputs whose margin is so close to 0 that float64 cannot tell its sign.
+        (candidate, bit) are inputs of margin 0 up to rounding errors: float64 cannot tell the margin's sign.
     counts, values
-        Counters and results; constants of this module are the indices. `values[BEST]` is the least margin computed.
-        `values[FLOOR]` is a lower bound of all margins in closed nodes. `values[CLEAR]` is a lower bound of the same
-        margins without those computed as <= `error`, which float64 cannot prove to be > 0. `values[CLOSED]` is the
-        share of inputs in closed nodes. `values[WORK]` counts evaluations of one neuron at one input.
+        Counters and results, with constants of this module as indices. `values[BEST]` is the least margin computed.
+        `values[FLOOR]` is a lower bound of the margins of all inputs in closed nodes. `values[CLEAR]` is a lower bound
+        for fewer inputs: an input whose computed margin is <= `error` is left out, since float64 cannot prove its
+        margin > 0. `values[CLOSED]` is the share of all inputs that lie in closed nodes. `values[WORK]` is the work
+        done, in evaluations of one neuron at one input.
     """
 
     rows: np.ndarray
@@ -92,7 +90,7 @@ def planted(A: np.ndarray, c: np.ndarray, v: np.ndarray, size: np.ndarray) -> Tr
 
     A network's relevant bits are fixed; x holds the rest. `A` (neuron, bit) has the weights on x. `c` (neuron,) is the
     bias plus weighted sum of the relevant bits. `v` (neuron,) is the readout weight times the relevant bits' parity.
-    `size` (neuron,) is Σ|weight| over all input bits + |bias|. It bounds |c_i + A_i·x| and the rounding errors.
+    `size` (neuron,), for bounds of rounding errors, is |bias| + Σ|weight| over all input bits, so >= |c_i + A_i·x|.
     """
     n_terms, n_bits = A.shape
     depths = max(n_bits - LEAF, 0) + 1
@@ -138,13 +136,13 @@ def _fix(tree, depth, sign):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
 def _sort(rows, c, v, size, reach, n_terms, n_bits, place, sign, tree, depth):
-    """Write the node at `depth` of the search tree: give one more input bit a value, then sort the neurons.
+    """Fix one of the bits z in a sum Σ v relu(c + rows·z) over neurons; write the new sum to `tree` at `depth`.
 
-    The first six arguments describe the parent node. It has `n_terms` terms v relu(c + rows·z), one per neuron. The
-    bits z in ±1 are free in the parent. `size` (neuron,) is Σ|weights| + |bias| over all input bits. `reach` (neuron,)
-    is Σ|rows|. In the new node, z[place] is fixed to `sign`. The last free bit takes over the index `place`, and
-    `n_bits` bits stay free. (For the root, `sign` is 0, and no bit is fixed.) Terms of neurons that are now always on
-    are added to `tree.constant` and `tree.slope`. Neurons that are never on drop out. Other neurons keep their terms.
+    The old sum has `n_terms` neurons with weights `rows` (neuron, bit) on z = ±1. The other arrays are (neuron,):
+    `size` is Σ|weight| + |bias| over all input bits, `reach` is Σ|weight| over z. The bit z[place] gets the value
+    `sign`. Then the last bit takes over the index `place`, and `n_bits` bits stay free. With `sign` 0, no bit is fixed.
+    If a neuron is now on for all z, its linear term is added to `tree.constant` and `tree.slope`. A neuron that is off
+    for all z is left out. Any other neuron keeps its term.
     """
     to_rows, to_c, to_v, to_size, to_reach = (
         tree.rows[depth], tree.c[depth], tree.v[depth], tree.size[depth], tree.reach[depth],
@@ -180,12 +178,12 @@ def _sort(rows, c, v, size, reach, n_terms, n_bits, place, sign, tree, depth):
 def _bound(tree, depth, roundings, slope, score):
     """Write to `tree.lower` a lower bound of all margins (parity · output) in the node at `depth` of the search tree.
 
-    A neuron that can be on or off adds a term v·relu(h) to the margin. A linear function of h, never above the term,
-    replaces the term. The margin's bound is then a linear function of the node's free bits. `slope` gets its
-    coefficients, `tree.lower` its minimum. `tree.error` gets a bound of a margin's rounding errors; each term undergoes
-    `roundings` roundings. `score` tells how much each free bit loosens the bound. A neuron's gap is the largest
-    difference between its term and the linear function. Each free bit gets a share of the gap, in proportion to the
-    neuron's |weight| on the bit. The score of a bit is the sum of its shares over all neurons.
+    A node fixes some input bits; the other bits are free. A neuron with the preactivation h adds v·relu(h) to the
+    margin. If h can have both signs, a linear function of h that is never above v·relu(h) replaces v·relu(h). The sum
+    over neurons is then linear in the free bits. `slope` gets its coefficients, `tree.lower` its minimum. `tree.error`
+    gets a bound of a margin's rounding error, if each neuron's term undergoes `roundings` roundings. `score` tells how
+    much each free bit loosens the bound: the largest difference between v·relu(h) and the linear function is split over
+    the free bits in proportion to |weight|, and `score` sums each bit's parts over all neurons.
     """
     n_bits = tree.x.shape[0] - depth
     constant, mass = tree.constant[depth], tree.mass[depth]
@@ -239,7 +237,10 @@ def _try_least(tree, depth, slope):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _leaf(tree, depth, out):
-    """Write all margins in a search node to `out`; store inputs of margin 0, up to rounding, in `tree.candidates`."""
+    """Write to `out` the margins (parity · output) of all inputs that share the bits fixed by the search at `depth`.
+
+    `tree.candidates` gets the inputs of margin 0 up to rounding errors, unless a margin <= 0 is already proved.
+    """
     n_bits, error = tree.x.shape[0] - depth, tree.error[depth]
     all_margins(
         tree.constant[depth], tree.slope[depth], tree.rows[depth], tree.c[depth], tree.v[depth], n_bits,
@@ -290,9 +291,9 @@ def walk(tree, goal, prune, roundings, until):
     ----------
     goal
         Finite: prove that all margins exceed `goal`. A node closes if its lower bound is above `goal` despite rounding
-        errors. The search stops at a known margin <= `goal` (for goal 0, a margin <= 0 despite rounding errors).
-        Inf: find the least margin. A node closes if its lower bound is >= the least margin found so far. The lower
-        bound must also exceed the rounding error, unless a margin <= 0 is already proved.
+        errors. The search stops once a margin <= 0 is proved or, for `goal` > 0, a margin <= `goal` is computed.
+        Inf: find the least margin. A node closes if its lower bound is >= the least margin found so far. Until a
+        margin <= 0 is proved, the lower bound must also exceed the rounding error.
     tree, prune
         The search changes `tree` in place. If `prune` is False, lower bounds close no node: every input is evaluated.
     roundings, until

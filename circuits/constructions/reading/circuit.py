@@ -28,10 +28,10 @@ class Circuit:
     sign_agrees
         (neuron,) 1 if u has the sign that parity needs for the gate, -1 for the other sign, 0 if the gate needs none.
     fires, always, can
-        (neuron, pattern) `fires`: the neuron fires with the other bits at their mean. `always`: it fires for all values
-        of the other bits. `can`: it fires for at least one value.
+        (neuron, pattern) A pattern sets the relevant bits (those in the parity). `fires`: the neuron fires if all other
+        bits are 0, their mean. `always`: it fires for all values of the other bits. `can`: it fires for some values.
     share
-        (neuron,) weight on relevant bits / weight on the other bits, see `relevant_share`.
+        (neuron,) Σ|weight| over the relevant bits / Σ|weight| over the other bits.
     element
         (neuron,) index of the neuron's element; -1 if the neuron is too small for any element. The elements are in the
         order of falling path norm, the sum of |u|·‖(w, b)‖ over an element's neurons.

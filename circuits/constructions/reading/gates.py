@@ -31,11 +31,11 @@ _KINK = 1e-9  # preactivations this small, relative to the weights, count as 0, 
 
 @dataclass(frozen=True)
 class Gates:
-    """The nearest logic gate of each neuron.
+    """The nearest logic gate of each neuron, in a network for the parity (product) of k bits.
 
-    The gate fires if at least `t` of k bits agree with `signs`. For two other gates, `t` is a negative code: CONSTANT
-    for a gate without weights (`signs` is 0), and LINEAR for relu(signs·bits). `cosine`, -1..1, compares the (weights,
-    bias) of neuron and gate. `expected` is the readout sign that parity needs for the gate, or 0 if it needs none.
+    A gate with `t` > 0 fires if at least `t` of the k bits agree with `signs`. A gate with `t` = CONSTANT = -1 has no
+    weights, and `signs` is 0. The gate with `t` = LINEAR = -2 is relu(signs·bits). `cosine`, -1..1, compares the
+    (weights, bias) of neuron and gate. `expected` (1, -1, 0) is the sign of parity · gate, averaged over all settings.
     """
 
     t: Int[np.ndarray, " neuron"]

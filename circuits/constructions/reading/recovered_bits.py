@@ -32,8 +32,9 @@ def relevant_bits(
     Parameters
     ----------
     k
-        Number of relevant bits. By default, the code sorts the masses Σ_j |u_j| |W_ji| of bits i, largest first, and
-        divides each by the next. The bits before the largest ratio are relevant: never all n inputs, unless n = 1.
+        Number of relevant bits. By default, the largest drop of the bits' masses decides. The mass of bit i is
+        Σ_j |u_j| |W_ji|. The code sorts the masses, largest first, and divides each mass by the next. The largest of
+        these ratios separates the relevant bits from the others. With several inputs, at least one is irrelevant.
 
     Raises
     ------

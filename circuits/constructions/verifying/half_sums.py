@@ -52,11 +52,11 @@ def _add_sign(values, shares, count, step, tolerance, into, shares_into, most):
 def half_laws(weights, start, stop, values, shares, most):
     """Split weights[start:stop] into two halves; list the values of Σ ±w over each half, for random signs.
 
-    Returns `count` and `buffer` (half,): the sum over half h has count[h] values. They stand at the start of
-    values[h, buffer[h]], and their probabilities at the start of shares[h, buffer[h]]. `values` and `shares`
-    (half, buffer, value) have two buffers per half, used in turn. The weights must be >= 0, largest first. Each weight
-    goes to the half whose sum has fewer values so far, but equal weights go to the same half. If this half would get
-    more than `most` values, the other half gets the weight. If neither half has room, the function sets count[0] to -1.
+    The weights must be >= 0, largest first. A weight that equals the previous one goes to the same half. Any other
+    weight goes to the half whose sum has fewer values so far. If the chosen half's sum would then have more than `most`
+    values, the weight goes to the other half. If neither half has room, the function sets count[0] to -1 and ends.
+    Returns `count` and `buffer` (half,). The list for half h is values[h, buffer[h], :count[h]], with probabilities
+    shares[h, buffer[h], :count[h]]. `values` and `shares` (half, buffer, value) have two buffers per half.
     """
     count, buffer = np.ones(2, np.int64), np.zeros(2, np.int64)
     values[:, 0, 0], shares[:, 0, 0] = 0.0, 1.0

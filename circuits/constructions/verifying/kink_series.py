@@ -84,10 +84,10 @@ def series_sums(at, weights, width, half_period, n_terms, by_square, plain):
 def bracket(x, by_square, plain, reach, width, half_period, n_terms):
     """Estimate of E relu(x + Y) from two Fourier sums, for Y = Σ ±w_i with random signs, and a bound of its error.
 
-    E relu(x + Y) is (x + E|x + Y|)/2. With normal noise Z of standard deviation `width`, E|x + Y + Z| is larger than
-    E|x + Y|. `by_square` gives E|x + Y + Z|. `plain` gives a bound of the difference of the two means. The estimate of
-    E|x + Y| is E|x + Y + Z| minus half of this bound. `by_square` and `plain` are results of `series_sums` at x, with
-    `n_terms` terms. Their Fourier series have the period 2 · half_period. `reach` is Σ|w_i|.
+    E relu(x + Y) is (x + E|x + Y|)/2. Let Z be normal noise of standard deviation `width`. Then E|x + Y + Z| exceeds
+    E|x + Y| by at most some D, so E|x + Y + Z| - D/2 estimates E|x + Y|. The code computes E|x + Y + Z| from the sum
+    `by_square`, and D from the sum `plain`. Both sums are results of `series_sums` at x, with `n_terms` terms. Their
+    Fourier series have the period 2 · half_period. `reach` is Σ|w_i|.
     """
     smoothed = half_period / 2 - 4 * half_period / math.pi**2 * by_square
     excess = 4 * width**2 / half_period * plain

@@ -2,8 +2,8 @@
 
 Each bar shows the estimated Walsh coefficient of one subset of the input bits. Bars on the left are for subsets of the
 relevant bits. Bars on the right show the largest estimates for subsets with an irrelevant bit; the other such subsets
-are too many to draw. Sampling alone makes estimates differ from 0. If every subset with an irrelevant bit has the true
-coefficient 0, the largest of these estimates lies beyond one of the two dotted lines with probability 1/2.
+are too many to draw. Sampling alone makes estimates differ from 0. The figure has a dotted line above 0 and one below.
+If all subsets with an irrelevant bit have coefficient 0, their largest estimate is beyond a line with probability 1/2.
 """
 
 import numpy as np

@@ -195,9 +195,9 @@ def layer_gaps(result: xr.Dataset | xr.DataArray) -> go.Figure:
 def neuron_gaps(result: xr.Dataset | xr.DataArray) -> go.Figure:
     """Fourier gaps of up to 64 neurons that the trained network needs: at each epoch, the least, median and greatest.
 
-    Let g_i be the correlation loss's gradient in a neuron's weight from bit i, as a mean over all inputs, divided by
-    the neuron's readout weight. The neuron's Fourier gap is the smallest |g_i| of the relevant bits minus the largest
-    |g_i| of the irrelevant bits.
+    The correlation loss is the mean of -label · output over all inputs. Let g_i be the gradient of this loss in the
+    neuron's weight from bit i, divided by the neuron's readout weight. The neuron's Fourier gap is the smallest |g_i|
+    of a relevant bit minus the largest |g_i| of an irrelevant bit.
 
     Parameters
     ----------

@@ -47,7 +47,7 @@ class FusedRelu(Stepper):
 
     @classmethod
     def numerics(cls, config: Config, device: str) -> dict[str, Any]:
-        """What decides an update's last bits: threads, arithmetic, processor (named by LLVM), library versions."""
+        """Number of threads, method of summation, CPU model and library versions; they decide an update's last bits."""
         import llvmlite.binding
 
         libraries = {name: version(name) for name in ("numpy", "numba", "llvmlite")}  # no BLAS: the update uses none

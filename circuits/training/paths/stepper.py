@@ -16,10 +16,7 @@ FLOPS_WORTH_THREADS = 1e9  # in one step; below, threads cost more than they sav
 
 
 class Stepper(ABC):
-    """Holds the networks and the data of all seeds. Each subclass updates the networks in its own way.
-
-    Either each network is a lane of its own, or one lane has all networks. A call of `advance` trains one lane.
-    """
+    """Holds the networks and data of all seeds. A subclass trains them in lanes: one per network, or one for all."""
 
     name: ClassVar[str]
     """Name of this implementation of the update, as in `--kernel` and `run.numerics["path"]`."""
@@ -53,7 +50,7 @@ class Stepper(ABC):
     @classmethod
     @abstractmethod
     def numerics(cls, config: Config, device: str) -> dict[str, Any]:
-        """Libraries, processor, arithmetic, threads: two runs of one config in which these agree have equal bits."""
+        """All properties of hardware, software and threads that can change the last bits of results with this class."""
 
     @abstractmethod
     def advance(self, lane: int, epoch: int, start: int, stop: int, rates: Rates) -> None:
