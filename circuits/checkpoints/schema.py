@@ -152,7 +152,7 @@ def _states(file: h5py.File, config: Config) -> None:
 
 
 def _slots(file: h5py.File, config: Config) -> None:
-    """Check /resume/slot0 and /resume/slot1, two saved states of the optimizer. Imported runs may have empty states."""
+    """Check /resume/slot0 and /resume/slot1: each holds the optimizer's state, if any. Imported runs may lack it."""
     shapes = []
     for slot in ("resume/slot0", "resume/slot1"):
         for field in ("sequence", "n_checkpoints", "crc32"):

@@ -82,7 +82,7 @@ class CyclicGroup:
 
     @cached_property
     def by_sum(self) -> Int[np.ndarray, "element tuple_of_sum"]:
-        """Row s has the indices in `tuples` of all tuples with the sum s, ascending; all rows have the same length."""
+        """Row s has the ascending indices in `tuples` of the m^(K-1) tuples of K operands whose sum is s."""
         return np.argsort(self.sums, kind="stable").reshape(self.order, -1)
 
     def positions(self, operands: Int[np.ndarray, "example operand"]) -> Int[np.ndarray, " example"]:

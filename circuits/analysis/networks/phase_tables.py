@@ -1,4 +1,4 @@
-"""Table of when each seed memorized and generalized, in epochs, and of how many test inputs it saw in training."""
+"""Table of when each seed memorized and generalized, in epochs, and of the share of test inputs seen in training."""
 
 import xarray as xr
 

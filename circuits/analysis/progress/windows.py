@@ -69,7 +69,7 @@ class Curves:
     def ramp(self, row: int, column: int, begin: float, logged: bool) -> Ramp | None:
         """Ramp (constant, straight line, constant) fitted to a measure; None if the measure does not change.
 
-        `row` is the index of the measure, `column` of the seed. The fit starts at epoch `begin`, on log10 if `logged`.
+        The fit takes the values of measure `row` in seed `column` from epoch `begin` on, or their log10 if `logged`.
         """
         key = (row, column, self._first(begin), logged)
         if key not in self._ramps:

@@ -35,7 +35,7 @@ class Gates:
 
     A gate with `t` > 0 fires if at least `t` of the k bits agree with `signs`. A gate with `t` = CONSTANT = -1 has no
     weights, and `signs` is 0. The gate with `t` = LINEAR = -2 is relu(signs·bits). `cosine`, -1..1, compares the
-    (weights, bias) of neuron and gate. `expected` (1, -1, 0) is the sign of parity · gate, averaged over all settings.
+    (weights, bias) of neuron and gate. `expected` is the readout sign that parity needs: 1, -1, or 0 if it needs none.
     """
 
     t: Int[np.ndarray, " neuron"]
