@@ -6,9 +6,9 @@ block makes the file unreadable. So all bytes of the file that are not data are 
 appears only when complete and is removed after the change. The next writer that finds this copy restores the bytes, and
 a later writer does so again if another kill interrupts the restore.
 
-Between kill and restore, another run may replace the file, or a writer may add checkpoints through another path to it.
-So the copy also has a digest of byte ranges that no change of metadata touches. `put_back.py` restores only if the
-digest matches and the run is then sound.
+Between kill and restore, another run may replace the file, or a writer may add checkpoints under another name of the
+same file (a link). So the copy also has a digest of byte ranges that no change of metadata touches. `put_back.py`
+restores only if the digest matches and the run is then sound.
 """
 
 from __future__ import annotations
@@ -64,9 +64,10 @@ class Kept(NamedTuple):
     def fits(self, file: h5py.File) -> bool:
         """Whether the arrays of a run file lie where this copy of the file's metadata says.
 
-        `file` is the run file, opened as if the copied bytes were already restored. `self.extents` must be the byte
-        ranges outside all arrays. `self.witness` must be the byte ranges of /data, of the last checkpoint's parameters
-        and of the written part of /step. Arrays must lie within the file, apart from each other and the copied bytes.
+        `file` is the run file, opened as if the copied bytes were already restored. The result is True if all of this
+        holds: `self.extents` are the byte ranges outside all arrays; `self.witness` has the byte ranges of /data, of
+        the last checkpoint's parameters and of the written part of /step; arrays lie within the file and overlap
+        neither each other nor the copied bytes.
         """
         apart = _are_ranges(sorted([*self.stored, *(span for span in _data(file) if span[1])]), self.size)
         return apart and self.extents == _extents(file, self.size) and self.witness == _unchanged(file)

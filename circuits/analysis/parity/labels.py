@@ -133,7 +133,8 @@ def matches_labeled(
 def built_labeled(constructions: Mapping[str, Construction], least: float) -> Variables:
     """Five variables that compare the weights of each construction (a network built by hand) with its margin.
 
-    The function `prices_labeled` defines the variables. `least` is C*, the least path cost / margin of any network.
+    The function `prices_labeled` defines the variables. `least` is C*, the least ratio of path cost (size of the
+    weights) to margin that a network can have.
     """
     prices = [price(**one.arrays(), relevant_bits=range(one.k)) for one in constructions.values()]
     return prices_labeled(prices, least, "built", ("construction",))

@@ -35,7 +35,7 @@ MOST_GAPS = 64  # checkpoints at which the gap of a whole layer is computed
 
 
 def measure(run: Run, options: WalshOptions, *, progress: bool = False) -> xr.Dataset:
-    """Walsh coefficients and weights of every network, and the progress measures of Barak et al. 2022.
+    """Walsh coefficients and Walsh weights of every network, and the progress measures of Barak et al. 2022.
 
     The Walsh coefficient of a network's output f at a set T of input bits is f^(T) = E f(x) Π_{i∈T} x_i. E is the mean
     over all inputs x. S is the set of all relevant bits; f^(S) is the coefficient at the parity.
@@ -73,7 +73,8 @@ def measure(run: Run, options: WalshOptions, *, progress: bool = False) -> xr.Da
         relevant bit minus the greatest at the weight of an irrelevant bit; NaN if collapsed.
     fourier_gap, layer_gap
         `fourier_gap` (statistic, step, seed): least, median and greatest `neuron_gap`. `layer_gap` (step, seed): gap of
-        the whole layer at up to 64 checkpoints spread over training, plus memorization and generalization; else NaN.
+        the whole layer, at up to 64 checkpoints spread over training and at memorization and generalization; NaN at the
+        other checkpoints.
     other_coefficient, other_subset, other_error, other_by_chance
         For sets T with an irrelevant bit, at up to 14 checkpoints (frames, with `frame_step` and `frame_epoch`).
         `other_coefficient` (frame, seed, place): up to 8 f^(T) of largest absolute value, largest first. `other_subset`

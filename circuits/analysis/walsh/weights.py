@@ -113,7 +113,7 @@ def cube_weights(
     means
         (pattern) means of the function over the other bits, if known.
     bound
-        Largest error that a coefficient can have because of errors in `means`: the average error bound of the means.
+        Bound of the error of each coefficient that errors of `means` cause: the mean over the bounds of these errors.
     is_constant
         Whether the function is known not to depend on the other bits.
 

@@ -126,7 +126,7 @@ class Search:
 
     @property
     def least_exactly(self) -> Int8[np.ndarray, " bit"] | None:
-        """(bit,) irrelevant bits (±1) at the least of all exactly computed margins; None if there is no such margin."""
+        """(bit,) values (±1) of the irrelevant bits at the least exactly computed margin; None if none was computed."""
         return None if self.exact_bits is None else self._inputs(self.exact_bits[None])[0, self.irrelevant]
 
     def go_on(self, goal: float, amount: float, deadline: float) -> None:

@@ -292,8 +292,8 @@ def walk(tree, goal, prune, roundings, until):
     goal
         Finite: prove that all margins exceed `goal`. A node closes if its lower bound is above `goal` despite rounding
         errors. The search stops once a margin <= 0 is proved or, for `goal` > 0, a margin <= `goal` is computed.
-        Inf: find the least margin. A node closes if its lower bound is >= the least margin found so far. Until a
-        margin <= 0 is proved, the lower bound must also exceed the rounding error.
+        Inf: find the least margin. A node closes if its lower bound is >= the least margin found so far. While no
+        margin is proved to be <= 0, a node closes only if its lower bound also exceeds the rounding error.
     tree, prune
         The search changes `tree` in place. If `prune` is False, lower bounds close no node: every input is evaluated.
     roundings, until

@@ -2,8 +2,9 @@
 
 Each bar shows the estimated Walsh coefficient of one subset of the input bits. Bars on the left are for subsets of the
 relevant bits. Bars on the right show the largest estimates for subsets with an irrelevant bit; the other such subsets
-are too many to draw. Sampling alone makes estimates differ from 0. The figure has a dotted line above 0 and one below.
-If all subsets with an irrelevant bit have coefficient 0, their largest estimate is beyond a line with probability 1/2.
+are too many to draw. Sampling alone makes estimates differ from 0, so two dotted lines, one above 0 and one below, show
+how large estimates get by chance: if all subsets with an irrelevant bit have coefficient 0, the largest estimate among
+them is beyond a line with probability 1/2.
 """
 
 import numpy as np
