@@ -51,7 +51,7 @@ def put_back(path: Path, say: Callable[[str], object] = lambda text: None, *, ke
     Raises
     ------
     InputError
-        There is no verdict on the present or the restored file, such as after a slow check. The run file is unchanged.
+        A check of the run file or of its restored version took too long or gave no result. The run file is unchanged.
     """
     beside = undo_path(path)
     remove_left_behind(beside)
@@ -111,7 +111,7 @@ def _state(path: Path, *, undone: bool) -> tuple[int, list[Any]] | None:
     """Number of checkpoints of a run file, and a list of facts that identify the run; None for invalid content.
 
     The facts are the config without `epochs`, and the attributes `created` and `numerics`. If `undone` is True, the
-    metadata come from the copy RUN.h5.undo, not from the file. Only then does `check_contents` check all the content.
+    function takes the metadata from the copy RUN.h5.undo, and also checks that all contents match the config.
     """
     try:
         with opened_for_verdict(str(path), undone=undone) as file:

@@ -1,7 +1,6 @@
 """The contents that a run needs, given its config: arrays, dimensions, shapes, types, and the planned steps.
 
-`policy.py` has already checked that the file is safe to read. Values are compared with their digests when they are read
-(`lazy.py`).
+`policy.py` has checked before that the file is safe to read. `lazy.py` compares values with their digests on reading.
 """
 
 from __future__ import annotations
@@ -135,7 +134,10 @@ def _data(file: h5py.File, config: Config) -> None:
     if some_seen and UNSEEN_ACCURACY not in file["metrics"]:
         raise ValueError(f"data/{SEEN} marks test inputs as seen in training, but metrics/{UNSEEN_ACCURACY} is missing")
     if UNSEEN_ACCURACY in file["metrics"] and not some_seen:
-        raise ValueError(f"metrics/{UNSEEN_ACCURACY} must be absent: data/{SEEN} marks no input as seen in training")
+        raise ValueError(
+            f"metrics/{UNSEEN_ACCURACY} must be absent, since it would equal test_accuracy: "
+            f"data/{SEEN} marks no input as seen in training"
+        )
 
 
 def _states(file: h5py.File, config: Config) -> None:
@@ -152,7 +154,6 @@ def _states(file: h5py.File, config: Config) -> None:
 
 
 def _slots(file: h5py.File, config: Config) -> None:
-    """Check /resume/slot0 and /resume/slot1: each holds the optimizer's state, if any. Imported runs may lack it."""
     shapes = []
     for slot in ("resume/slot0", "resume/slot1"):
         for field in ("sequence", "n_checkpoints", "crc32"):

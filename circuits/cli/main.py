@@ -165,7 +165,6 @@ def _help() -> str:
 
 
 def _reported(error: BaseException) -> int:
-    """Print the error as one line, and return its exit code."""
     text = str(error).strip()
     if not isinstance(error, InputError | RunError | Interrupted):  # in these errors, a line break is part of a name
         text = " ".join(text.split())

@@ -123,7 +123,6 @@ def _several(starts: Sequence[Config], first: Config, flags: Any, typed: set[str
 
 
 def _train(flags: Any, config: Config, path: Path, *, resume: bool) -> None:
-    """Train one config into its file, and print its phases (memorization, generalization), remarks and warnings."""
     from circuits.analysis.networks.measurement import measure as measured_phases
     from circuits.analysis.networks.phase_tables import phase_tables
     from circuits.analysis.networks.remarks import loss_remarks, phase_remarks
@@ -179,16 +178,18 @@ def _compare_with_parent(run: "Run") -> None:
 def split_preset(words: Sequence[str]) -> tuple[str | None, list[str], list[str]]:
     """Find the preset's name among the words after `circuits train`, before the flags are parsed.
 
-    First, the function collects candidates. A candidate is any word that is not a flag and not one of these words:
-    - After a switch (a flag that takes no value, such as --quiet): the next word, if it is a number or a truth value.
-    - After any other flag: the next word (but not after `--flag=value`), and all numbers before the next flag.
-    - After a flag for a list of texts, such as --metrics: also all words before the next flag, except preset names.
+    A switch is a flag that takes no value, such as --quiet. The function skips all flags, and these words as values:
+    - the word directly after a flag that takes values and is written without "=", such as x in `--out x`
+    - a number, if the last flag before it takes values
+    - a word that is not a preset name, if the last flag before it takes a list of texts, such as --metrics
+    - a number or a truth value directly after a switch
 
-    A candidate may belong to a flag if it stands directly after a switch, or if the last flag before it takes values.
-    Of several candidates, those that may belong to a flag and are not preset names drop out, such as x in
-    `merrill-2023 --epochs 3 x`. If several remain, InputError is raised. A single candidate is the name, even if it is
-    misspelled. Return the name (None if there is none), all other words, and a list for an error message. If the name
-    may belong to a flag, the list has this flag, then the flag's own values. Otherwise the list is empty.
+    All other words are candidates. A single candidate is the name, even if it is misspelled. Of several candidates, all
+    preset names stay. Any other candidate is dropped if it stands directly after a switch, or if the last flag before
+    it takes values, such as x in `merrill-2023 --epochs 3 x`. If several candidates stay, InputError is raised.
+    Return the name (None if there is none), all other words, and a list for an error message. If the name stands
+    directly after a switch, the list has this switch. If the last flag before the name takes values, the list has this
+    flag and its values. Otherwise the list is empty.
 
     Examples
     --------
@@ -268,7 +269,6 @@ def _starts(name: str | None, given: TrainFlags) -> list[Config]:
 
 
 def _stored(path: Path, expected: str | None) -> Config:
-    """The config in a run file; an error if the config's name is not the expected name."""
     from circuits.checkpoints.repair import mend
 
     mend(path, remark)

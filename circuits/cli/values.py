@@ -152,8 +152,8 @@ def _refuse_values_of_switches(uses: Sequence[Use], known: Mapping[str, Arity], 
 def _refuse_more_than_one(uses: Sequence[Use], known: Mapping[str, Arity], any_word: bool) -> None:
     """Refuse a second value of a flag that takes one value, such as the 5 in `--epochs 3 5`.
 
-    A word after the value is refused if it is a number and the flag takes numbers, or if it is a choice of the flag.
-    If `any_word` is True, because too many words could be positional arguments, every word after the value is refused.
+    If `any_word` is True, any word after the value is refused. Otherwise, such a word may be a positional argument, so
+    only two kinds are refused: a number after a flag for numbers, and an allowed value after a flag with listed values.
     """
     for use in uses:
         arity = known.get(use.flag)

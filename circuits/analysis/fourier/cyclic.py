@@ -82,8 +82,11 @@ class CyclicGroup:
 
     @cached_property
     def by_sum(self) -> Int[np.ndarray, "element tuple_of_sum"]:
-        """Row s has the ascending indices in `tuples` of the m^(K-1) tuples of K operands whose sum is s."""
-        return np.argsort(self.sums, kind="stable").reshape(self.order, -1)
+        """Row s has the ascending indices of all tuples of operands, such as (x, y), whose sum is s.
+
+        An index is a row of the array `tuples`. For x + y mod 3, row 0 is [0, 5, 7], for (0, 0), (1, 2) and (2, 1).
+        """
+        return np.argsort(self.sums, kind="stable").reshape(self.order, -1)  # m rows of m^(K-1) indices
 
     def positions(self, operands: Int[np.ndarray, "example operand"]) -> Int[np.ndarray, " example"]:
         """Index in `tuples` of each tuple of residues; -1 if a residue is 0 and the group excludes 0.

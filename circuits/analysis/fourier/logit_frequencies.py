@@ -35,8 +35,9 @@ class LogitWaves(NamedTuple):
     """Waves of the operands' sum s in a network's logits: their amplitudes, and how much of the logits they explain.
 
     For each frequency k = 1, 2, ..., the logit of class c contains the waves cosine_k cos(2πk(s - c)/m) and
-    sine_k sin(2πk(s - c)/m). Here s and c are elements of the cyclic group of m elements. The first wave explains
-    `share`. Waves of s alone, weighted for each class, explain `wave_share`. Constants per class explain `bias_share`.
+    sine_k sin(2πk(s - c)/m). Here s and c are elements of the cyclic group of m elements. `share` is the share of
+    the logits that the cosine explains. `wave_share` is the share that waves of s explain, with weights for each class.
+    `bias_share` is the share that one constant per class explains.
     """
 
     cosine: Float64[np.ndarray, " frequency"]

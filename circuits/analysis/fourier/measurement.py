@@ -142,9 +142,10 @@ def measure(run: Run, options: FourierOptions, *, progress: bool = False) -> xr.
     key
         (seed, frequency) bool: the key frequencies, by the rule in the attribute `key_rule`.
     embedding_norm, unembedding_norm, neuron_logit_norm
-        (step, seed, frequency) norm of each frequency in a table of weights. `embedding_norm` has one more axis, for
-        the model's embedding tables: (step, seed, embedding, frequency). `embedding_gini`, `unembedding_gini` and
-        `neuron_logit_gini` are the Gini coefficients of these norms over frequencies.
+        Norm of each frequency, for three kinds of weights. `embedding_norm` (step, seed, embedding, frequency): weights
+        in each embedding table. `unembedding_norm` (step, seed, frequency): weights from the last layer to the logits.
+        `neuron_logit_norm` (step, seed, frequency): weights from the measured neurons to the logits. `embedding_gini`,
+        `unembedding_gini` and `neuron_logit_gini` are the Gini coefficients of these norms over frequencies.
     same_frequency
         (step, seed) This result exists only if the network has a separate embedding table for each operand. It is the
         share of the tables' columns (features) whose strongest frequency is the same in the tables of all operands.
@@ -177,9 +178,9 @@ def measure(run: Run, options: FourierOptions, *, progress: bool = False) -> xr.
     bias_share
         (step, seed) share of the centered logits' sum of squares that the biases explain.
     loss, restricted_loss, excluded_loss
-        (step, seed, set) mean cross-entropy. `loss` uses the network's logits. Each class's logit contains cos ω(x + y)
-        and sin ω(x + y), with weights of this class. `restricted_loss` uses only the biases and these waves at the key
-        frequencies. `excluded_loss` uses the logits without these waves at the key frequencies.
+        (step, seed, set) mean cross-entropy. The *key waves* are cos ω(x + y) and sin ω(x + y) at the key frequencies.
+        Each class's logit has its own weights of the key waves. `loss` uses the network's logits. `restricted_loss`
+        uses only the biases and the key waves. `excluded_loss` uses the logits without the key waves.
     restricted_loss_of, excluded_loss_of
         (step, seed, set, frequency) restricted and excluded loss with a single frequency in place of the key ones.
     sum_of_squared_weights

@@ -3,8 +3,8 @@
 Barak et al. 2022 and Nanda et al. 2023 look for quantities that change steadily while accuracy is constant. The
 measures here need no knowledge of the task's circuit. They are weight norms, margins, loss spectra, and three counts.
 Effective sparsity counts the neurons that the predictions need. Sensitivity counts the bits whose flip changes the
-prediction. Arity counts the weights that one relu neuron needs to keep the predictions. `change_points` finds the epoch
-at which each measure begins to change. If the 95 % intervals allow, it also names the measure that changes first.
+prediction. The arity of a relu neuron counts its incoming weights that the predictions need. `change_points` finds the
+epoch at which each measure begins to change. If the 95 % intervals allow, it also names the measure that changes first.
 """
 
 from collections.abc import Callable, Mapping

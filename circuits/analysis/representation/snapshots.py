@@ -1,8 +1,9 @@
 """Choice of the checkpoints whose hidden representation is pictured.
 
 As in a thesis (Fuangkawinsombut 2024, Figures 2.2 and 2.3), these are the last checkpoint and five checkpoints from
-memorization to generalization. If fewer than five checkpoints lie there, this module takes five consecutive ones. If
-memorization and generalization are close, the code of the thesis spreads its five over 20 epochs after memorization.
+memorization to generalization. If fewer than five lie there, this module takes five consecutive ones from memorization
+on. The code of the thesis differs: if memorization and generalization are close, it spreads five checkpoints over 20
+epochs after memorization.
 """
 
 import numpy as np

@@ -2,9 +2,8 @@
 
 Here the outputs are not a sum over the layer's neurons. So the network runs with only the k neurons of largest norm.
 The scan finds the smallest k that agrees with the whole network. Agreement need not be monotone in k, so the scan skips
-no k. The scan takes 64 values of k at a time. It first checks all 64 on the 32 inputs that have ruled out the most
-values so far, since a few hard inputs rule out nearly every k. It then checks each remaining k, the smallest first, on
-all inputs.
+no k. It takes 64 values of k at a time. It first checks all 64 on the 32 inputs that have ruled out the most values so
+far, since a few hard inputs rule out nearly every k. It then checks each remaining k, smallest first, on all inputs.
 """
 
 from collections.abc import Callable

@@ -69,12 +69,12 @@ def measure(run: Run, options: WalshOptions, *, progress: bool = False) -> xr.Da
         for which weights: "all", those of the "relevant" input bits, or those of the "irrelevant" input bits.
     neuron_movement, neuron_gap
         (step, seed, rank) for the relu model only. `neuron_movement`: largest |W_t - W_0| of a neuron of
-        `neuron_index`. `neuron_gap`: the neuron's Fourier gap, which is the least |gradient| at the weight of a
-        relevant bit minus the greatest at the weight of an irrelevant bit; NaN if collapsed.
+        `neuron_index`. `neuron_gap`: the neuron's Fourier gap; NaN if collapsed. Let g_i be the derivative of the mean
+        loss -parity · f with respect to the neuron's weight of bit i, divided by the neuron's readout weight. The gap
+        is the least |g_i| of the relevant bits minus the greatest |g_i| of the irrelevant bits.
     fourier_gap, layer_gap
         `fourier_gap` (statistic, step, seed): least, median and greatest `neuron_gap`. `layer_gap` (step, seed): gap of
-        the whole layer, at up to 64 checkpoints spread over training and at memorization and generalization; NaN at the
-        other checkpoints.
+        the whole layer at memorization, generalization and up to 64 checkpoints spread over training; NaN elsewhere.
     other_coefficient, other_subset, other_error, other_by_chance
         For sets T with an irrelevant bit, at up to 14 checkpoints (frames, with `frame_step` and `frame_epoch`).
         `other_coefficient` (frame, seed, place): up to 8 f^(T) of largest absolute value, largest first. `other_subset`
@@ -222,7 +222,7 @@ class _Measured:
         return np.sqrt(values.var(axis=1, ddof=1).mean(axis=0) / (n_patterns * n_draws))
 
     def layer_gaps(self, progress: bool) -> Float[np.ndarray, "step seed"] | None:
-        """Fourier gap of each network's hidden layer, or NaN where the code skips it; None if not a relu model."""
+        """`layer_gap` of each network; NaN at checkpoints left out to save time; None for all but the relu model."""
         if not self.networks.has_bounds:
             return None
         of_phases = np.concatenate(phase_checkpoints(self.run, self.options))

@@ -79,9 +79,9 @@ def sign_weights(counts: Float[np.ndarray, "*network count"]) -> SignWeights:
 
     Examples
     --------
-    The counts are 1000 right, 0 wrong, 500 positive, 500 negative and 0 zero predictions, 1000 in all; 0 opposite and 0
-    different pairs, 500 in all. So the coefficient is at least 0.9926. Part 0, the parity, has at least 0.98 of the
-    variance. Part 1 (the other subsets of the relevant bits) and part 2 (the rest) each have at most 0.02.
+    In a sample of 1000 inputs, all predictions are right; 500 are positive, 500 negative. The inputs form 500 pairs;
+    the two inputs of a pair have equal relevant bits and equal predictions. So the coefficient is at least 0.9926. The
+    parity has at least 0.98 of the variance. The other two parts of the variance are at most 0.02 each.
 
     >>> weights = sign_weights(np.array([1000.0, 0, 500, 500, 0, 1000, 0, 0, 500]))
     >>> round(float(weights.parity_low), 4), float(weights.parity_high)

@@ -113,7 +113,7 @@ def cube_weights(
     means
         (pattern) means of the function over the other bits, if known.
     bound
-        Bound of the error of each coefficient that errors of `means` cause: the mean over the bounds of these errors.
+        Upper bound of the mean absolute error of `means`. No coefficient computed from `means` has a larger error.
     is_constant
         Whether the function is known not to depend on the other bits.
 

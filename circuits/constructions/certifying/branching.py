@@ -55,9 +55,9 @@ class Search:
         up to rounding. If the goal was 0, then either `lower` is above 0, or the search has found a margin <= 0. If the
         goal was finite and above 0, `lower` may still be at most the goal.
     missed
-        Whether the search has found a margin <= its finite goal, which disproves the goal. A search over at most 12
-        irrelevant bits with nonzero weights compares no margin with the goal: `missed` then tells whether a margin is
-        <= 0. With goal inf, `missed` is False.
+        Whether the search has found a margin that disproves its finite goal. If more than 12 irrelevant bits have
+        nonzero weights, any margin <= the goal counts. If at most 12 have nonzero weights, only a margin <= 0 counts,
+        even if the goal is above 0. With goal inf, `missed` is False.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class Search:
 
     @property
     def least_exactly(self) -> Int8[np.ndarray, " bit"] | None:
-        """(bit,) values (±1) of the irrelevant bits at the least exactly computed margin; None if none was computed."""
+        """Values (±1) of the irrelevant bits at the least of the exactly computed margins; None if there are none."""
         return None if self.exact_bits is None else self._inputs(self.exact_bits[None])[0, self.irrelevant]
 
     def go_on(self, goal: float, amount: float, deadline: float) -> None:

@@ -51,8 +51,7 @@ def least(margin: Restriction, rounding: float, time_limit: float = 60.0, method
     method
         "states" lists the on/off states of neurons, "inputs" evaluates all inputs, "milp" solves a MILP. The default is
         "states" if there are at most 12 relu terms v·relu(h) and all have v < 0; else "inputs" if at most 16 irrelevant
-        bits have nonzero weights; else "milp". "states" raises an InputError for more than 18 terms, or for a term with
-        v > 0.
+        bits have nonzero weights; else "milp". "states" raises an InputError for more than 18 terms, or if any v > 0.
 
     Examples
     --------
