@@ -75,7 +75,7 @@ class Stop(Part):
     test_accuracy: Accuracy
     """The run stops once every seed has reached at least this test accuracy and kept it for some checkpoints."""
     checkpoints: PositiveInt = 1
-    """Number of further checkpoints in a row at which the test accuracy must still be >= `test_accuracy`."""
+    """Number of checkpoints at which the test accuracy must stay >= `test_accuracy` after it has reached this value."""
 
     def is_met(self, test_accuracy: np.ndarray) -> np.ndarray:
         """Mask (seed,) of the seeds that had the wanted test accuracy at `checkpoints` + 1 checkpoints in a row.

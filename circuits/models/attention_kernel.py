@@ -37,7 +37,7 @@ class Places(NamedTuple):
     rows: np.ndarray
     """(example, place): the token at position i of sequence n uses row rows[n, i] of a table of vectors."""
     place: np.ndarray
-    """(row,): row r of a table is the vector of one token at one position of the sequences, at position place[r]."""
+    """(row,): A table has one row for each pair of a position and a token. place[r] is the position of row r."""
     examples: np.ndarray
     """Indices of sequences, grouped by the row of a table that they use: first all that use row 0, then row 1, …."""
     starts: np.ndarray
@@ -129,8 +129,7 @@ class _Mixture(torch.autograd.Function):
 def _in_parts(work: Callable[[int, int], None], cost_before: np.ndarray) -> None:
     """Process items 0, 1, … in parallel: each torch thread calls `work(first, last)` for items first to last - 1.
 
-    cost_before[i] is the cost of items 0 to i - 1; the last entry is the cost of all items. All calls cost about the
-    same. For instance, an item is an example, and each example has the cost 1.
+    cost_before[i] is the cost of items 0 to i - 1; the last entry is the total cost. All calls cost about the same.
     """
     n_parts = torch.get_num_threads()
     bounds = np.searchsorted(cost_before, np.linspace(0, cost_before[-1], n_parts + 1)).tolist()
@@ -258,10 +257,10 @@ def _dot(a, b):
 def _gradients_of_scores(weights, of_weights, place, examples, starts, of_scores):
     """Compute `of_scores` (head, row), the gradients of attention scores, from the gradients of attention weights.
 
-    A table has a row of numbers per token and position; row r belongs to position i = place[r]. The sequences n that
-    have row r are examples[starts[r] : starts[r + 1]]. In sequence n and head h, position j has the attention weight
-    A_j = weights[n, j, h], a softmax of scores. Its gradient is G_j = of_weights[n, j, h]. So of_scores[h, r] is the
-    sum of A_i (G_i - Σ_j A_j G_j) over these sequences.
+    Row r stands for one token at one position, i = place[r]. In head h, all sequences with this token there share one
+    score. These sequences have the indices n in examples[starts[r] : starts[r + 1]]. In head h, sequence n has one
+    attention weight A_j = weights[n, j, h] per position j. The A_j are a softmax of the sequence's scores. The gradient
+    of A_j is G_j = of_weights[n, j, h]. So sequence n adds A_i (G_i - Σ_j A_j G_j) to of_scores[h, r].
     """
     n_heads, n_rows = of_scores.shape
     for r in range(n_rows):

@@ -84,14 +84,14 @@ def liu_chi_wu_four_summands() -> Config:
 
 
 def liu_chi_wu_sparsity() -> Config:
-    """Figure 7: x + y mod 97 from half of all pairs. Our "2-layer MLP" has one hidden layer of 512 GELU neurons."""
+    """Figure 7: x + y mod 97, half of all pairs. We give the authors' "2-layer MLP" one layer of 512 GELU neurons."""
     return _two_layers("liu-chi-wu-sparsity", "section 5.2, Figure 7")
 
 
 def liu_chi_wu_perturbation() -> list[Config]:
-    """Figure 8: training with and without Gaussian noise of standard deviation 0.1 on the inputs.
+    """Figure 8 of Liu, Chi and Wu: training with and without Gaussian noise on the one-hot inputs.
 
-    The report states neither the model nor the noise level. We use the MLP of Figure 7, on one-hot inputs.
+    The authors state neither the model nor the noise level. We use Figure 7's MLP and the standard deviation 0.1.
     """
     return [
         _two_layers(f"liu-chi-wu-perturbation/noise-{sigma}", "section 5.3, Figure 8", input_noise=sigma)

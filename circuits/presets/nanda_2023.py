@@ -6,7 +6,7 @@ loss is computed in float64, since in float32 the loss of a network that has mem
 
 Our choices: β = (0.9, 0.98) and 10 updates of warm-up, as in Power et al. 2022. Attention and MLP have biases, and we
 draw the initial parameters as TransformerLens does. We train one seed for 20 000 epochs, half as many as the paper.
-Reimplementations have the same task, sizes, optimizer and batches. We could not check the number 40 000 in the paper.
+Other reimplementations use the same task, sizes, optimizer and batches. We could not check the 40 000 in the paper.
 """
 
 from circuits.config import Checkpoints, Config

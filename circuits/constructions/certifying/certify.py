@@ -2,20 +2,22 @@
 
 The margin of an input is m(x) = π(x)·f(x), with π the parity of the relevant bits. The network computes parity if m > 0
 everywhere (Merrill et al. 2023, appendix D; an output of 0 has no sign). Irrelevant bits without weights do not count
-in n. A pattern is a setting of the relevant bits. By default, `certify` distinguishes three cases:
+in n. By default, `certify` distinguishes three cases:
 
 - Small: n <= 18, or n <= 24 with more than 8 relevant bits. `certify` evaluates all inputs (`every_input.py`).
-- Medium: not small, but either n <= 24, or the time limit suffices to evaluate all 2^n inputs. Branch and bound
-  (`branching.py`) finds the least margin of every pattern.
-- Large: all other networks. Branch and bound looks for the sign of the margin on each undecided pattern. A neuron is
-  unstable on a pattern if the irrelevant bits can turn it on and off. `least_margin.py` next finds the least margin of
-  every pattern with at most 40 unstable neurons. On the other undecided patterns, `least_margin.py` bounds the margin:
-  the 40 neurons of largest |readout weight|·(‖weights‖₁ + |bias|) keep their relu; other relus get linear bounds.
+- Medium: not small, but either n <= 24, or the time limit suffices to evaluate all 2^n inputs.
+- Large: all other networks.
 
-A medium or large network first gets a bound of every pattern's margin: the interval or the linear bound, whichever is
-better (`interval.py`). A local search for small margins starts at the linear bound's minimum. At the end, branch and
-bound continues on the undecided patterns until the time limit. If the network is certified, up to three attempts of
-about half a second try to raise the lower bound of all margins to 1/2, 3/4 and 9/10 of the least margin found.
+A pattern is a setting of the relevant bits. It is undecided until its margins are proved to be above 0. A neuron is
+unstable on a pattern if the irrelevant bits can turn it on and off. The steps for medium and large networks are:
+
+1. Both: find a lower bound of each pattern's margins (`interval.py`). Flip bits to find small margins.
+2. Medium: find the least margin of each pattern by branch and bound (`branching.py`).
+3. Large: look for the sign of the least margin of each undecided pattern by branch and bound.
+4. Large: find the least margin of each pattern with at most 40 unstable neurons (`least_margin.py`).
+5. Large: bound the margins of the other undecided patterns. All but the 40 largest neurons get linear bounds.
+6. Both: look for the signs of undecided patterns by branch and bound until the time limit.
+7. Both: if the network is certified, try to raise the lower bounds to 1/2, 3/4 and 9/10 of the least margin found.
 
 The bounds hold for the float64 weights in exact arithmetic: floats are rationals. Rational arithmetic decides the
 margins that float64 cannot distinguish from 0, and gives the margin of every reported input.
@@ -160,7 +162,7 @@ class _Judged:
         self.names = ["inputs" if known else "bound" for known in self.solved]
 
     def look_at(self, at: int, bits: Int8[np.ndarray, " bit"]) -> None:
-        """Flip irrelevant `bits` to decrease parity · output; keep the least value for relevant bits `signs[at]`."""
+        """From `bits`, flip irrelevant bits to find a smaller parity · output for setting `at` of the relevant bits."""
         margin = restriction(self.net, self.relevant_bits, self.signs[at])
         better = lowered(margin, bits)
         value = float(margin.margins(better[None])[0])
@@ -228,7 +230,7 @@ class _Judged:
                 self.look_at(at, answer.bits)
 
     def relax_many_neurons(self, until: float) -> None:
-        """Try to improve the lower bound of the margin for each bit setting whose lower bound is not above 0."""
+        """Try to raise each lower bound of parity · output that is <= 0; stop `until` seconds after `certify` began."""
         net = self.net
         largest = np.argsort(-np.abs(net.u) * (np.abs(net.W).sum(axis=1) + np.abs(net.b)), kind="stable")
         chosen = np.zeros(len(net.u), bool)

@@ -56,11 +56,10 @@ class Tree(NamedTuple):
         `x` (bit,) holds the values of the fixed bits. `best` (bit,) is the input of least margin found. `candidates`
         (candidate, bit) are inputs of margin 0 up to rounding errors: float64 cannot tell the margin's sign.
     counts, values
-        Counters and results, with constants of this module as indices. `values[BEST]` is the least margin computed.
-        `values[FLOOR]` is a lower bound of the margins of all inputs in closed nodes. `values[CLEAR]` is a lower bound
-        for fewer inputs: an input whose computed margin is <= `error` is left out, since float64 cannot prove its
-        margin > 0. `values[CLOSED]` is the share of all inputs that lie in closed nodes. `values[WORK]` is the work
-        done, in evaluations of one neuron at one input.
+        Counters and results; the indices are constants. `values[BEST]` is the least margin computed. `values[FLOOR]` is
+        a lower bound of all margins in closed nodes. Float64 cannot prove a margin > 0 if its computed value is <=
+        `error`. `values[CLEAR]` is a lower bound of all other margins in closed nodes. `values[CLOSED]` is the share of
+        inputs in closed nodes. `values[WORK]` is the work done, in evaluations of one neuron at one input.
     """
 
     rows: np.ndarray
@@ -292,8 +291,8 @@ def walk(tree, goal, prune, roundings, until):
     goal
         Finite: prove that all margins exceed `goal`. A node closes if its lower bound is above `goal` despite rounding
         errors. The search stops once a margin <= 0 is proved or, for `goal` > 0, a margin <= `goal` is computed.
-        Inf: find the least margin. A node closes if its lower bound is >= the least margin found so far. While no
-        margin is proved to be <= 0, a node closes only if its lower bound also exceeds the rounding error.
+        Inf: find the least margin. A node closes if its lower bound is above the rounding error and >= the least margin
+        found so far. Once a margin <= 0 is proved, the rounding error no longer matters.
     tree, prune
         The search changes `tree` in place. If `prune` is False, lower bounds close no node: every input is evaluated.
     roundings, until

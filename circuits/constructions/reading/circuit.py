@@ -28,8 +28,8 @@ class Circuit:
     sign_agrees
         (neuron,) 1 if u has the sign that parity needs for the gate, -1 for the other sign, 0 if the gate needs none.
     fires, always, can
-        (neuron, pattern) A pattern sets the relevant bits (those in the parity). `fires`: the neuron fires if all other
-        bits are 0, their mean. `always`: it fires for all values of the other bits. `can`: it fires for some values.
+        (neuron, pattern) A pattern sets the relevant bits (those in the parity). `fires`: the neuron fires with the
+        other bits at 0, their mean. `always`: it fires for all values of the other bits. `can`: it fires for some.
     share
         (neuron,) Σ|weight| over the relevant bits / Σ|weight| over the other bits.
     element
@@ -40,7 +40,7 @@ class Circuit:
     element_gates
         Gate of each element's merged neuron.
     matches
-        Match to each construction, the nearest first.
+        Comparison with each hand-built network (construction) given to `read_circuit`, by name; the nearest first.
     price
         Path cost Σ|u|·‖(w, b)‖ and margin of the network. Neurons are not merged; w has the weights on all inputs.
     """

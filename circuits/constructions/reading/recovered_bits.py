@@ -34,7 +34,7 @@ def relevant_bits(
     k
         Number of relevant bits. By default, the largest drop of the bits' masses decides. The mass of bit i is
         Σ_j |u_j| |W_ji|. The code sorts the masses, largest first, and divides each mass by the next. The largest of
-        these ratios separates the relevant bits from the others. With several inputs, at least one is irrelevant.
+        these ratios separates the relevant bits from the others. At most n - 1 of n > 1 inputs count as relevant.
 
     Raises
     ------

@@ -82,12 +82,12 @@ def series_sums(at, weights, width, half_period, n_terms, by_square, plain):
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def bracket(x, by_square, plain, reach, width, half_period, n_terms):
-    """Estimate of E relu(x + Y) from two Fourier sums, for Y = Σ ±w_i with random signs, and a bound of its error.
+    """Estimate of E relu(x + Y), for Y = Σ ±w_i with random signs, and a bound of the estimate's error.
 
     E relu(x + Y) is (x + E|x + Y|)/2. Let Z be normal noise of standard deviation `width`. Then E|x + Y + Z| exceeds
-    E|x + Y| by at most some D, so E|x + Y + Z| - D/2 estimates E|x + Y|. The code computes E|x + Y + Z| from the sum
-    `by_square`, and D from the sum `plain`. Both sums are results of `series_sums` at x, with `n_terms` terms. Their
-    Fourier series have the period 2 · half_period. `reach` is Σ|w_i|.
+    E|x + Y| by at most some D, so E|x + Y + Z| - D/2 estimates E|x + Y|. The code computes E|x + Y + Z| and D from
+    Fourier series in x with the period 2 · half_period. `series_sums` has added `n_terms` terms of each series:
+    `by_square` is the sum for E|x + Y + Z|, and `plain` is the sum for D. `reach` is Σ|w_i|.
     """
     smoothed = half_period / 2 - 4 * half_period / math.pi**2 * by_square
     excess = 4 * width**2 / half_period * plain

@@ -66,7 +66,7 @@ def cost_over_least(result: xr.Dataset | xr.DataArray) -> go.Figure:
         marks `memorization_epoch` and `generalization_epoch` (seed) if the dataset has them.
     """
     values = variable(result, "efficiency")
-    ratio = (1 / values).assign_attrs(long_name="path cost per margin, relative to the optimum")
+    ratio = (1 / values).assign_attrs(long_name="path cost per margin, divided by its least possible value")
     caption = (
         "Path cost Σ|readout|·‖(weights, bias)‖ of the whole network per unit of margin, divided by its least possible "
         "value; 1 is the optimum. A gap: the network does not compute parity."
