@@ -184,12 +184,11 @@ def split_preset(words: Sequence[str]) -> tuple[str | None, list[str], list[str]
     - a word that is not a preset name, if the last flag before it takes a list of texts, such as --metrics
     - a number or a truth value directly after a switch
 
-    All other words are candidates. A single candidate is the name, even if it is misspelled. Of several candidates, all
-    preset names stay. Any other candidate is dropped if it stands directly after a switch, or if the last flag before
-    it takes values, such as x in `merrill-2023 --epochs 3 x`. If several candidates stay, InputError is raised.
-    Return the name (None if there is none), all other words, and a list for an error message. If the name stands
-    directly after a switch, the list has this switch. If the last flag before the name takes values, the list has this
-    flag and its values. Otherwise the list is empty.
+    All other words are candidates. If there is only one, it is the name, even if it is misspelled. If there are more,
+    the function drops each candidate that is not a preset name and may belong to a flag: it stands directly after a
+    switch, or the last flag before it takes values. An instance is x in `merrill-2023 --epochs 3 x`. If more than one
+    is left, InputError is raised. Return the name (None if there is none), all other words, and a list for an error
+    message. If the name may belong to a flag, the list has this flag and its values. Otherwise the list is empty.
 
     Examples
     --------

@@ -84,7 +84,7 @@ def liu_chi_wu_four_summands() -> Config:
 
 
 def liu_chi_wu_sparsity() -> Config:
-    """Figure 7: x + y mod 97, half of all pairs. We give the authors' "2-layer MLP" one layer of 512 GELU neurons."""
+    """Figure 7: x + y mod 97, half of all pairs. We give the "2-layer MLP" one hidden layer of 512 GELU neurons."""
     return _two_layers("liu-chi-wu-sparsity", "section 5.2, Figure 7")
 
 

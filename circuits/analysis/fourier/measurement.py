@@ -143,9 +143,9 @@ def measure(run: Run, options: FourierOptions, *, progress: bool = False) -> xr.
         (seed, frequency) bool: the key frequencies, by the rule in the attribute `key_rule`.
     embedding_norm, unembedding_norm, neuron_logit_norm
         Norm of each frequency, for three kinds of weights. `embedding_norm` (step, seed, embedding, frequency): weights
-        in each embedding table. `unembedding_norm` (step, seed, frequency): weights from the last layer to the logits.
-        `neuron_logit_norm` (step, seed, frequency): weights from the measured neurons to the logits. `embedding_gini`,
-        `unembedding_gini` and `neuron_logit_gini` are the Gini coefficients of these norms over frequencies.
+        in each embedding table. `unembedding_norm` (step, seed, frequency): the unembedding. `neuron_logit_norm` (step,
+        seed, frequency): the map from hidden neurons to logits. `embedding_gini`, `unembedding_gini` and
+        `neuron_logit_gini` are the Gini coefficients of these norms over frequencies.
     same_frequency
         (step, seed) This result exists only if the network has a separate embedding table for each operand. It is the
         share of the tables' columns (features) whose strongest frequency is the same in the tables of all operands.

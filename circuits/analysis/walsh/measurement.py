@@ -73,8 +73,9 @@ def measure(run: Run, options: WalshOptions, *, progress: bool = False) -> xr.Da
         loss -parity · f with respect to the neuron's weight of bit i, divided by the neuron's readout weight. The gap
         is the least |g_i| of the relevant bits minus the greatest |g_i| of the irrelevant bits.
     fourier_gap, layer_gap
-        `fourier_gap` (statistic, step, seed): least, median and greatest `neuron_gap`. `layer_gap` (step, seed): gap of
-        the whole layer at memorization, generalization and up to 64 checkpoints spread over training; NaN elsewhere.
+        `fourier_gap` (statistic, step, seed): least, median and greatest `neuron_gap`. `layer_gap` (step, seed): the
+        gap with s_i in place of |g_i|, where s_i² sums the squares of the undivided derivatives over all neurons; NaN
+        at checkpoints other than memorization, generalization and up to 64 spread over training.
     other_coefficient, other_subset, other_error, other_by_chance
         For sets T with an irrelevant bit, at up to 14 checkpoints (frames, with `frame_step` and `frame_epoch`).
         `other_coefficient` (frame, seed, place): up to 8 f^(T) of largest absolute value, largest first. `other_subset`
@@ -222,7 +223,7 @@ class _Measured:
         return np.sqrt(values.var(axis=1, ddof=1).mean(axis=0) / (n_patterns * n_draws))
 
     def layer_gaps(self, progress: bool) -> Float[np.ndarray, "step seed"] | None:
-        """`layer_gap` of each network; NaN at checkpoints left out to save time; None for all but the relu model."""
+        """The variable `layer_gap` of `measure`; None if the model is not relu."""
         if not self.networks.has_bounds:
             return None
         of_phases = np.concatenate(phase_checkpoints(self.run, self.options))

@@ -80,8 +80,9 @@ def sign_weights(counts: Float[np.ndarray, "*network count"]) -> SignWeights:
     Examples
     --------
     In a sample of 1000 inputs, all predictions are right; 500 are positive, 500 negative. The inputs form 500 pairs;
-    the two inputs of a pair have equal relevant bits and equal predictions. So the coefficient is at least 0.9926. The
-    parity has at least 0.98 of the variance. The other two parts of the variance are at most 0.02 each.
+    the two inputs of a pair have equal relevant bits and equal predictions. So the coefficient is at least 0.9926.
+    The parity has at least 0.98 of the variance. The other subsets of the relevant bits have at most 0.02. So do all
+    sets with an irrelevant bit.
 
     >>> weights = sign_weights(np.array([1000.0, 0, 500, 500, 0, 1000, 0, 0, 500]))
     >>> round(float(weights.parity_low), 4), float(weights.parity_high)

@@ -52,12 +52,12 @@ class Search:
     ----------
     finished
         Whether every input is evaluated or excluded by a bound. If the goal was inf, `lower` is then the least margin,
-        up to rounding. If the goal was 0, then either `lower` is above 0, or the search has found a margin <= 0. If the
-        goal was finite and above 0, `lower` may still be at most the goal.
+        up to rounding. If the goal was 0, then either `lower` is above 0, or the search has found a margin <= 0. For
+        any other goal, compare `lower` with the goal to see whether it is reached.
     missed
-        Whether the search has found a margin that disproves its finite goal. If more than 12 irrelevant bits have
-        nonzero weights, any margin <= the goal counts. If at most 12 have nonzero weights, only a margin <= 0 counts,
-        even if the goal is above 0. With goal inf, `missed` is False.
+        Whether the search has found a margin that disproves its finite goal. A margin <= 0 always counts. A margin
+        above 0 and <= the goal counts, unless it is found in the last step of the search. If at most 12 irrelevant
+        bits have nonzero weights, the search has only one step. With goal inf, `missed` is False.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class Search:
 
     @property
     def least_exactly(self) -> Int8[np.ndarray, " bit"] | None:
-        """Values (±1) of the irrelevant bits at the least of the exactly computed margins; None if there are none."""
+        """Irrelevant bits (±1) of the least margin among inputs evaluated in exact arithmetic; None if none was."""
         return None if self.exact_bits is None else self._inputs(self.exact_bits[None])[0, self.irrelevant]
 
     def go_on(self, goal: float, amount: float, deadline: float) -> None:

@@ -11,12 +11,12 @@ in n. By default, `certify` distinguishes three cases:
 A pattern is a setting of the relevant bits. It is undecided until its margins are proved to be above 0. A neuron is
 unstable on a pattern if the irrelevant bits can turn it on and off. The steps for medium and large networks are:
 
-1. Both: find a lower bound of each pattern's margins (`interval.py`). Flip bits to find small margins.
+1. Both: find a lower bound of each pattern's margins (`interval.py`). Flip irrelevant bits to find small margins.
 2. Medium: find the least margin of each pattern by branch and bound (`branching.py`).
 3. Large: look for the sign of the least margin of each undecided pattern by branch and bound.
 4. Large: find the least margin of each pattern with at most 40 unstable neurons (`least_margin.py`).
 5. Large: bound the margins of the other undecided patterns. All but the 40 largest neurons get linear bounds.
-6. Both: look for the signs of undecided patterns by branch and bound until the time limit.
+6. Both: continue branch and bound on the undecided patterns until the time limit.
 7. Both: if the network is certified, try to raise the lower bounds to 1/2, 3/4 and 9/10 of the least margin found.
 
 The bounds hold for the float64 weights in exact arithmetic: floats are rationals. Rational arithmetic decides the
@@ -162,7 +162,7 @@ class _Judged:
         self.names = ["inputs" if known else "bound" for known in self.solved]
 
     def look_at(self, at: int, bits: Int8[np.ndarray, " bit"]) -> None:
-        """From `bits`, flip irrelevant bits to find a smaller parity · output for setting `at` of the relevant bits."""
+        """Flip irrelevant `bits` to lower parity · output in setting `at` of relevant bits; keep the least value."""
         margin = restriction(self.net, self.relevant_bits, self.signs[at])
         better = lowered(margin, bits)
         value = float(margin.margins(better[None])[0])
@@ -230,7 +230,7 @@ class _Judged:
                 self.look_at(at, answer.bits)
 
     def relax_many_neurons(self, until: float) -> None:
-        """Try to raise each lower bound of parity · output that is <= 0; stop `until` seconds after `certify` began."""
+        """For each setting of the relevant bits with a lower bound <= 0, try to raise it, until `until` seconds."""
         net = self.net
         largest = np.argsort(-np.abs(net.u) * (np.abs(net.W).sum(axis=1) + np.abs(net.b)), kind="stable")
         chosen = np.zeros(len(net.u), bool)

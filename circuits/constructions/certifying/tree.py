@@ -57,9 +57,9 @@ class Tree(NamedTuple):
         (candidate, bit) are inputs of margin 0 up to rounding errors: float64 cannot tell the margin's sign.
     counts, values
         Counters and results; the indices are constants. `values[BEST]` is the least margin computed. `values[FLOOR]` is
-        a lower bound of all margins in closed nodes. Float64 cannot prove a margin > 0 if its computed value is <=
-        `error`. `values[CLEAR]` is a lower bound of all other margins in closed nodes. `values[CLOSED]` is the share of
-        inputs in closed nodes. `values[WORK]` is the work done, in evaluations of one neuron at one input.
+        a lower bound of all margins in closed nodes. `values[CLEAR]` is the same without candidates (the inputs whose
+        computed margin is <= `error`, so that float64 cannot prove it > 0). `values[CLOSED]` is the share of inputs in
+        closed nodes. `values[WORK]` is the work done, in evaluations of one neuron at one input.
     """
 
     rows: np.ndarray
@@ -290,9 +290,9 @@ def walk(tree, goal, prune, roundings, until):
     ----------
     goal
         Finite: prove that all margins exceed `goal`. A node closes if its lower bound is above `goal` despite rounding
-        errors. The search stops once a margin <= 0 is proved or, for `goal` > 0, a margin <= `goal` is computed.
-        Inf: find the least margin. A node closes if its lower bound is above the rounding error and >= the least margin
-        found so far. Once a margin <= 0 is proved, the rounding error no longer matters.
+        errors. The search stops at the first margin that it finds to be <= 0 or, if `goal` > 0, <= `goal`. Inf: find
+        the least margin. A node closes if its lower bound is >= the least margin found so far and above the rounding
+        error. If some margin is known to be <= 0, the rounding error does not matter.
     tree, prune
         The search changes `tree` in place. If `prune` is False, lower bounds close no node: every input is evaluated.
     roundings, until

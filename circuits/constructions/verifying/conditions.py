@@ -66,7 +66,7 @@ def fires_as_printed(condition: str, bits: Sequence[str]) -> Bool[np.ndarray, " 
 
 @lru_cache(maxsize=4096)
 def _shortest_formula(minterms: tuple[int, ...], bits: tuple[str, ...]) -> tuple[str, int]:
-    """Shortest formula true exactly for the bit settings `minterms` (binary, 0 for -1), and its number of literals."""
+    """Shortest formula true only at the settings `minterms` of the bits (in binary, 0 for -1); its literal count."""
     from sympy import Symbol
     from sympy.logic.boolalg import POSform, SOPform
 

@@ -16,7 +16,7 @@ FLOPS_WORTH_THREADS = 1e9  # in one step; below, threads cost more than they sav
 
 
 class Stepper(ABC):
-    """Holds and trains the networks of all seeds. A lane is what one call trains: one network, or all networks."""
+    """Holds and trains the networks of all seeds, in lanes. Each lane has one network, or one lane has all networks."""
 
     name: ClassVar[str]
     """Name of this implementation of the update, as in `--kernel` and `run.numerics["path"]`."""
