@@ -59,7 +59,7 @@ class _Committed(BackendArray):
             raise damaged(self._path, f"{self._name} cannot be read: {one_line(error)}") from error
 
     def _check(self, key: tuple[Any, ...], values: np.ndarray) -> None:
-        """Compare `values` with their digests if `key` selects all values of some checkpoints and seeds."""
+        """Compare `values` with their digests, which are per network; do nothing if `key` selects parts of networks."""
         parts = zip(key[2:], self.shape[2:], strict=True)
         if any(not isinstance(part, slice) or range(*part.indices(n)) != range(n) for part, n in parts):
             return

@@ -1,8 +1,8 @@
 """Trains all networks in parallel and yields their checkpoints in order.
 
-Networks are independent: each trains from checkpoint to checkpoint at its own pace, on any thread. A checkpoint is
-yielded when the last network has reached it. So no thread waits for the slowest network, and the next checkpoints are
-trained while one is written. Order and values are the same for any number of threads.
+Networks are independent: each trains from checkpoint to checkpoint at its own pace, on any thread, and waits for no
+other. A checkpoint is yielded when the last network has reached it; other networks train on while it is written.
+Order and values are the same for any number of threads.
 """
 
 import math

@@ -133,7 +133,7 @@ class Search:
         """Continue the search until it ends, or until this call has done the work `amount`.
 
         With a finite `goal`, the search tries to prove that every margin (parity · output) is above the goal, and stops
-        early at a known margin <= goal. With goal inf, the search looks for the least margin. The unit of `amount` is
+        early if it finds a margin <= goal. With goal inf, it looks for the least margin. The unit of `amount` is
         evaluating one neuron at one input. Exact arithmetic (of margins near 0) stops at `deadline` (`time.monotonic`).
         """
         tree = planted(*self.numbers)

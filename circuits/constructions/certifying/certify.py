@@ -15,7 +15,7 @@ unstable on a pattern if the irrelevant bits can turn it on and off. The steps f
 2. Medium: find the least margin of each pattern by branch and bound (`branching.py`).
 3. Large: look for the sign of the least margin of each undecided pattern by branch and bound.
 4. Large: find the least margin of each pattern with at most 40 unstable neurons (`least_margin.py`).
-5. Large: bound the margins of the other undecided patterns. All but the 40 largest neurons get linear bounds.
+5. Large: bound the margins of the other undecided patterns: 40 neurons stay exact, the others get linear bounds.
 6. Both: continue branch and bound on the undecided patterns until the time limit.
 7. Both: if the network is certified, try to raise the lower bounds to 1/2, 3/4 and 9/10 of the least margin found.
 
@@ -162,7 +162,7 @@ class _Judged:
         self.names = ["inputs" if known else "bound" for known in self.solved]
 
     def look_at(self, at: int, bits: Int8[np.ndarray, " bit"]) -> None:
-        """Flip irrelevant `bits` to lower parity · output in setting `at` of relevant bits; keep the least value."""
+        """From `bits`, flip irrelevant bits to reduce the margin at setting `at` of relevant bits; keep the least."""
         margin = restriction(self.net, self.relevant_bits, self.signs[at])
         better = lowered(margin, bits)
         value = float(margin.margins(better[None])[0])

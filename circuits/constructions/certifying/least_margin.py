@@ -5,7 +5,7 @@ readout weight times the parity. All other neurons add a linear function. The de
 
 1. *states* applies if at most 12 neurons are unstable, and each of these has v < 0. A term is then min(0, v·h). So the
    margin is the minimum of 2^t linear functions, one for each on/off state of the t unstable neurons. A linear function
-   a + s·x has the minimum a - ‖s‖₁ over x in ±1. The only tolerance is rounding.
+   a + s·x has the minimum a - ‖s‖₁ over x in ±1. So only rounding makes the result inexact.
 2. *inputs* applies if m <= 16 irrelevant bits have a weight. It evaluates all 2^m settings of these bits.
 3. *milp* always applies. HiGHS solves a mixed-integer program over bits and neurons' on/off states (`milp.py`).
 """

@@ -238,7 +238,7 @@ def _try_least(tree, depth, slope):
 def _leaf(tree, depth, out):
     """Write to `out` the margins (parity · output) of all inputs that share the bits fixed by the search at `depth`.
 
-    `tree.candidates` gets the inputs of margin 0 up to rounding errors, unless a margin <= 0 is already proved.
+    `tree.candidates` gets the inputs whose margin is so near 0 that rounding hides its sign; none once one is < 0.
     """
     n_bits, error = tree.x.shape[0] - depth, tree.error[depth]
     all_margins(

@@ -54,9 +54,9 @@ def half_laws(weights, start, stop, values, shares, most):
 
     The weights must be >= 0, largest first. A weight that equals the previous one goes to the same half. Any other
     weight goes to the half whose sum has fewer values so far. If the chosen half's sum would then have more than `most`
-    values, the weight goes to the other half. If neither half has room, the function sets count[0] to -1 and ends.
-    Returns `count` and `buffer` (half,). The list for half h is values[h, buffer[h], :count[h]], with probabilities
-    shares[h, buffer[h], :count[h]]. `values` and `shares` (half, buffer, value) have two buffers per half.
+    values, the weight goes to the other half. Returns `count` and `buffer` (half,). The list for half h is
+    values[h, buffer[h], :count[h]], with probabilities shares[h, buffer[h], :count[h]]. If neither half has room for a
+    weight, count[0] is -1. `values` and `shares` (half, buffer, value) have two buffers per half.
     """
     count, buffer = np.ones(2, np.int64), np.zeros(2, np.int64)
     values[:, 0, 0], shares[:, 0, 0] = 0.0, 1.0

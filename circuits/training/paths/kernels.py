@@ -221,8 +221,8 @@ def _combine(first, second, total, difference):
 def _place(code):
     """Index, in a table of `_sum_patterns`, of the sum ±w0 ±w1 ±w2 ±w3 ±w4 or of its negative.
 
-    Bit i of `code` (0..31) is 1 if wi has a plus sign in the sum. The table only holds the 16 sums with + w4. For
-    example, code 3 stands for + w0 + w1 - w2 - w3 - w4. The table holds the negative of this sum at the index 12.
+    Bit i of `code` (0..31) is 1 if wi has a plus sign in the sum. The table only holds the 16 sums with + w4, at the
+    index code - 16. Code 3 stands for w0 + w1 - w2 - w3 - w4; its negative has code 28, so its index is 12.
     """
     return (code & 15) if code >= 16 else 15 - code
 
