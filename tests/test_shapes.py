@@ -1,6 +1,7 @@
 """Annotations of the package are checked while the tests run, wherever the function stands."""
 
 from collections.abc import Callable
+from typing import Literal
 
 import jaxtyping
 import numpy as np
@@ -59,6 +60,33 @@ def test_a_function_inside_another_is_checked_each_time_with_a_checker_made_once
             outer(factor)(np.ones((2, 2)))
     with pytest.raises(jaxtyping.TypeCheckError, match="return value"):
         outer(0.0)(np.ones(3))
+
+
+def test_what_differs_from_all_calls_that_passed_is_checked():
+    @checked
+    def first(
+        values: Float[np.ndarray, " bit"], n: int | list[int] = 1, way: Literal["a", "b"] = "a"
+    ) -> Float[np.ndarray, " n"]:
+        return values[:1] if values[0] else values[:1].astype(int)
+
+    ones = np.ones(3)
+    for _ in range(2):
+        assert first(ones).tolist() == [1]
+        assert first(ones, [1, 2]).tolist() == first(ones, n=[1] * 40).tolist() == [1]
+    for wrong in (
+        (ones.astype(int),),
+        (np.ones((3, 1)),),
+        (ones, "1"),
+        (ones, ["1", "2"]),
+        (ones, 1, "c"),
+        (list(ones),),
+    ):
+        with pytest.raises(jaxtyping.TypeCheckError, match="parameters"):
+            first(*wrong)
+    with pytest.raises(jaxtyping.TypeCheckError, match="parameters"):
+        first(ones, n=["1"] * 40)
+    with pytest.raises(jaxtyping.TypeCheckError, match="return value"):
+        first(np.zeros(3))  # arguments like those that passed, but another result
 
 
 def test_a_function_without_annotations_stays_as_it_is():
