@@ -139,6 +139,7 @@ class _Walk:
         self._size = os.path.getsize(path)
         self._groups: dict[int, str] = {}  # address -> path
         self._datasets: dict[int, h5py.Dataset] = {}
+        self._scale_names: dict[int, str] = {}
         self._n_links = 0
         self._committed: dict[str, int] = {}
 
@@ -284,9 +285,11 @@ class _Walk:
         for axis, dimension in enumerate(dataset.dims):
             for index in range(min(len(dimension), 2)):
                 scale = dimension[index]
-                if h5py.h5o.get_info(scale.id).addr not in self._datasets:
+                address = h5py.h5o.get_info(scale.id).addr
+                if address not in self._datasets:
                     raise Refused(f"axis {axis} of {shown(dataset.name)} refers to an array that is in no group")
-                scale.name  # noqa: B018  fails if damaged
+                if address not in self._scale_names:
+                    self._scale_names[address] = scale.name  # fails if damaged; HDF5 searches the file for it
 
 
 class _Owner:

@@ -226,9 +226,9 @@ def dimensions(dataset: h5py.Dataset) -> tuple[str, ...]:
 
 
 def _members(file: h5py.File, group: str) -> list[tuple[str, h5py.Dataset]]:
-    if group not in file or not isinstance(file[group], h5py.Group):
+    if group not in file or not isinstance(opened := file[group], h5py.Group):
         raise ValueError(f"the group '{group}' is missing")
-    members = [(name, file[group][name]) for name in file[group]]  # `items` and `get` hide errors of the disk
+    members = [(name, opened[name]) for name in opened]  # `items` and `get` hide errors of the disk
     for name, item in members:
         if not isinstance(item, h5py.Dataset):
             raise ValueError(f"{group}/{name} is not an array")
