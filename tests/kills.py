@@ -30,17 +30,18 @@ from circuits.training.loop import train
 from circuits.training.paths import fused, reference  # noqa: F401  imported before the forks
 
 CASES = [(n_seeds, kind, buffered) for n_seeds in (1, 5) for kind in ("sgd", "adamw") for buffered in (1, 8)]
-LONGEST = 0.25  # seconds a generation may live
+LONGEST = 0.5  # seconds a generation may live
 
 
-def config_of(n_seeds: int, kind: str) -> circuits.Config:
-    """A small run that takes several seconds to the end."""
+def config_of(n_seeds: int, kind: str, n_kills: int) -> circuits.Config:
+    """A small run that outlasts so many kills: with 60 kills, it takes several seconds to the end."""
     data = circuits.preset("merrill-2023").model_dump(mode="json")
     data["task"] |= {"n": 8, "k": 2, "n_train": 40, "n_test": 20}
     data["model"] |= {"width": 16}
     data["optimizer"] = {"kind": kind}
     data["checkpoints"] |= {"optimizer_state_every": 7}
-    return parse(data | {"batch_size": 8, "seeds": list(range(n_seeds)), "epochs": 1500 if kind == "sgd" else 150})
+    epochs = max(500, 50 * n_kills) // (1 if kind == "sgd" else 10)
+    return parse(data | {"batch_size": 8, "seeds": list(range(n_seeds)), "epochs": epochs})
 
 
 def forked(work: Callable[[], object]) -> tuple[int, str]:
@@ -119,7 +120,7 @@ def read_live(path: Path, whole: Path) -> None:
 
 def torture(n_seeds: int, kind: str, buffered: int, n_kills: int, random_: random.Random, folder: Path) -> Counter:
     """Kill a run `n_kills` times; counts of what happened."""
-    config = config_of(n_seeds, kind)
+    config = config_of(n_seeds, kind, n_kills)
     path, whole = folder / "run.h5", folder / "whole.h5"
     code, said = forked(lambda: train(config, whole, progress=False).close())
     assert code == 0, said
