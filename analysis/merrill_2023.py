@@ -39,7 +39,7 @@ OPERATIONS = {"addition": "merrill-2023-addition", "division": "merrill-2023-div
 def reduced(config):
     """A config for `--fast`: narrower; of the appendix's, shorter too."""
     if config.name == MAIN:
-        return config.replace(model__width=200, seeds=[0, 1])
+        return config.replace(model__width=200, seeds=[0, 1], checkpoints={"every_epochs": 2})
     if config.model.kind == "relu":
         return config.replace(model__width=60, seeds=[0], epochs=20)
     small = {"model__d_model": 8, "model__n_heads": 2, "model__d_mlp": 8, "task__p": 5, "batch_size": None}
