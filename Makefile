@@ -11,7 +11,7 @@ RUNTIME := $(VENV)/.runtime
 DEV     := $(VENV)/.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test slow lint format types docs wheel check check-rest torture bench mutation studies clean
+.PHONY: help install demo test slow long lint format types docs wheel check check-rest torture bench mutation studies clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -39,11 +39,17 @@ demo: $(RUNTIME) ## train, analyze and show Merrill et al. 2023, full size; reus
 # Modules are compiled when they are first imported. Keep them, also where a shell forbids it: many processes share them.
 export PYTHONDONTWRITEBYTECODE :=
 
-test: $(DEV) ## every test that is not marked slow
-	$(BIN)/pytest -m "not slow" -n auto --dist loadfile
+# One test in four waits for another process or the disk, so there is a worker more than there are cores.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 
-slow: $(DEV) ## the tests marked slow: full-size runs, and what takes seconds
-	$(BIN)/pytest -m slow -n auto --dist loadfile --no-loadscope-reorder
+test: $(DEV) ## every test that is marked neither slow nor long
+	$(BIN)/pytest -m "not slow and not long" -n $(WORKERS) --dist loadfile
+
+slow: $(DEV) ## the tests marked slow: those that take seconds
+	$(BIN)/pytest -m slow -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+long: $(DEV) ## the tests marked long: the papers' claims at full size, and campaigns (5 minutes)
+	$(BIN)/pytest -m long -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 lint: $(DEV) ## ruff: rules and formatting
 	$(BIN)/ruff check .

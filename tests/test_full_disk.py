@@ -54,8 +54,9 @@ def resumed_equals(path, whole):
         assert run.metrics.equals(whole.metrics)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["sgd", "adamw"])
+@pytest.mark.parametrize(
+    "kind", [pytest.param("sgd", marks=pytest.mark.slow), pytest.param("adamw", marks=pytest.mark.long)]
+)
 def test_a_refusal_at_every_single_write_of_a_short_run_loses_nothing(tmp_path, make_config, monkeypatch, capsys, kind):
     data = make_config(epochs=2).model_dump(mode="json")
     data["optimizer"] = {"kind": kind}

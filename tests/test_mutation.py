@@ -174,7 +174,7 @@ def test_the_help_says_what_comes_first_and_how_long_it_takes():
     assert "--folder keeps the measurement" in said
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_whole_of_it_runs_the_mutated_copy_and_prints_what_no_test_notices(shop):
     command = [sys.executable, str(shop / "tests" / "mutation" / "score.py"), "--sample", "50", "--jobs", "1"]
     missed = subprocess.run(command, capture_output=True, text=True)

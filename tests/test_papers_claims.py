@@ -7,7 +7,7 @@ import torch
 import circuits
 from circuits.config import parse
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 @pytest.fixture(scope="module")

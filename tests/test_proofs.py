@@ -37,7 +37,7 @@ def test_the_oracle_sees_what_is_false():
     assert proofs.is_right(proofs.Case(W, b, u, (0, 1)))[0] is False
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_hundred_of_each_kind_are_decided(capsys):
     done = subprocess.run([sys.executable, str(SCRIPT), "100"], capture_output=True, text=True)
     with capsys.disabled():

@@ -205,7 +205,7 @@ def fork(tree: Tree, arguments: list[str], plugins: Callable[[], list], seconds:
 def _tests(arguments: list[str], plugins: list) -> int:
     import pytest
 
-    always = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not slow", "--rootdir", "."]
+    always = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not slow and not long", "--rootdir", "."]
     return int(pytest.main([*always, *arguments], plugins=[SameExamples(), *plugins]))
 
 
