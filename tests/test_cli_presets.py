@@ -1,5 +1,7 @@
 """`circuits presets`: a list for people, JSON for `--config`."""
 
+import pytest
+
 import circuits
 from circuits.cli.main import main
 from circuits.config import read_config
@@ -14,6 +16,7 @@ def test_the_list_has_every_preset_and_what_it_is(capsys, monkeypatch):
     assert all(line == line.rstrip() for line in out.splitlines())
 
 
+@pytest.mark.slow
 def test_a_printed_preset_reads_back_as_the_same_config(capsys, tmp_path):
     for preset in PRESETS:
         name, config = next(iter(circuits.preset_configs(preset).items()))

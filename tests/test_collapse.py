@@ -139,7 +139,8 @@ def test_a_collapsed_network_is_dead_in_every_measurement(dead):
     assert last["walsh"]["sign_parity"].isnull().all()
 
 
-@pytest.mark.parametrize("checkpoints", ["-1:", pytest.param("-3:", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("checkpoints", ["-1:", "-3:"])
 def test_a_collapsed_network_is_dead_in_what_is_made_on_request(checkpoints, dead):
     results = circuits.analyze(
         dead, "certify", "exact", "representation", options=Options(checkpoints=checkpoints, time_limit=0.5)

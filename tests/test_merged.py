@@ -172,6 +172,7 @@ def test_efficiency_is_a_progress_measure_that_rises_from_none(grokked):
     assert float(grokked["critical_weight_decay"]) == pytest.approx(1 / (2 * 2**0.5))
 
 
+@pytest.mark.slow
 def test_the_price_at_the_end_is_that_of_the_trajectory(grokked):
     at_end = grokked.isel(step=-1)
     np.testing.assert_allclose(at_end["efficiency"], grokked["final_efficiency"].sel(part="network"))

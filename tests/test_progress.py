@@ -94,6 +94,7 @@ def test_a_network_that_learned_parity_has_its_sensitivity_and_its_neurons_its_a
     assert (grokked["network_arity"].isel(step=0) > 5 * last["network_arity"]).all()
 
 
+@pytest.mark.slow
 def test_sparsity_is_that_of_the_measurement_subnetwork(grokked, grokked_run):
     expected = circuits.analyze(grokked_run, "subnetwork")["subnetwork"]
     xr.testing.assert_equal(grokked["effective_sparsity"].drop_attrs(), expected["effective_sparsity"].drop_attrs())

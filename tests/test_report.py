@@ -86,6 +86,7 @@ def test_the_page_embeds_plotly_once_and_refers_to_nothing_outside(grokked_page)
     assert "default-src 'none'" in policy
 
 
+@pytest.mark.slow
 def test_the_page_names_the_run_its_source_and_each_section_in_order(grokked_page):
     found = Page(grokked_page)
     assert found.texts("h1") == ["tiny"]
@@ -218,11 +219,12 @@ def test_seeds_that_never_memorized_are_said_once_and_the_table_says_never(tiny_
 DIVERGING, COLLAPSING = {"optimizer__lr": 1e9, "epochs": 20}, {"optimizer__weight_decay": 10.0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "changes", "fate"),
     [
         ("relu", DIVERGING, "diverged"),
-        pytest.param("linear", DIVERGING, "diverged", marks=pytest.mark.slow),
+        ("linear", DIVERGING, "diverged"),
         ("relu", COLLAPSING, "collapsed"),
     ],
 )
@@ -453,7 +455,8 @@ def rendered(chromium: str, text: str, folder, width: int) -> dict:
     return json.loads(found[1].replace("&quot;", '"').replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
 
 
-@pytest.mark.parametrize("width", [1200, pytest.param(500, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1200, 500])
 def test_a_browser_draws_every_figure_without_an_error(chromium, grokked_page, tmp_path, width):
     found = rendered(chromium, grokked_page, tmp_path, width)
     assert found["seen"] == []

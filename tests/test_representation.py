@@ -79,7 +79,8 @@ def test_labels_that_have_nothing_to_do_with_the_place_have_a_silhouette_near_ze
     assert abs(silhouette(random.normal(size=(600, 20)), random.integers(0, 4, 600))) < 0.02
 
 
-@pytest.mark.parametrize("k", [1, pytest.param(2, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.slow), 4])
+@pytest.mark.slow
+@pytest.mark.parametrize("k", [1, 2, 3, 4])
 def test_the_gates_of_a_dnf_separate_the_patterns_of_its_bits_perfectly(k, tmp_path):
     with from_construction(dnf(k), tmp_path / "net.h5", n=12, support=[3 * i % 12 for i in range(k)]) as run:
         found = circuits.analyze(run, "representation")["representation"]
@@ -261,6 +262,7 @@ def test_clusters_come_with_generalization(grokked, grokked_run):
     assert float(pictures.sel(space="tsne")[-1]) > 0.7
 
 
+@pytest.mark.slow
 def test_what_is_pictured_agrees_with_the_curve_and_with_its_own_points(grokked):
     seed = int(grokked["pictured_seed"])
     clusters = grokked["point_label"].values

@@ -63,6 +63,7 @@ def test_many_results_share_a_scale_and_many_points_are_thinned(tmp_path):
     assert list(trace.text[:3]) == [str(label) for label in trace.marker.color[:3]]
 
 
+@pytest.mark.slow
 def test_the_menu_chooses_whose_weights_are_drawn(result):
     drawn = figures.weight_densities(result)
     (menu,) = drawn.layout.updatemenus
