@@ -3,7 +3,7 @@
 jaxtyping's hook decorates every function, also without annotations of shapes, and one inside another function at every
 call of the outer one. Here a function without annotations stays as it is. One whose annotations have no shapes is
 beartype's alone. A function inside another gets the checker that was made for an equal signature. A call is checked
-only if no call of the same function with equal types, data types and shapes has passed before: nothing else counts.
+only if no call of the same function with equal types, data types, shapes and texts has passed before.
 """
 
 from collections.abc import Collection
@@ -18,7 +18,7 @@ from beartype import beartype
 
 JAXTYPED = jaxtyping.jaxtyped
 CHECKERS = {}
-PASSED = {}  # by code object: descriptions of the arguments, and of arguments and result, that the check let pass
+PASSED = {}  # by function: descriptions of arguments that the check let pass, each with those of the results
 SCALARS = frozenset({int, float, complex, bool, NoneType})
 ARRAYS = frozenset({np.ndarray, torch.Tensor, torch.nn.Parameter})
 MOST_ITEMS = 16
@@ -37,7 +37,7 @@ def description(value):
         return kind, value.dtype, value.shape
     if kind is str:
         return value  # a check of a Literal compares values
-    if isinstance(value, np.generic):
+    if isinstance(value, np.number | np.bool_):
         return kind
     if kind is tuple and len(value) <= MOST_ITEMS:
         return kind, *map(description, value)
@@ -74,7 +74,7 @@ def needs_no_shapes(function) -> bool:
     """Whether no annotation has a shape, once those that are strings are read as Python."""
     try:
         annotations = get_type_hints(function)
-    except NameError:  # a name for type checkers only
+    except Exception:  # such as a name for type checkers only
         annotations = function.__annotations__
     return not any(map(has_shapes, annotations.values()))
 
@@ -98,10 +98,17 @@ def checker(signature):
         return beartype(signature)
 
 
+def returning(result, function):
+    """A function with the signature and the names of another, whose call returns `result` at once."""
+    template = lambda *_, **__: result  # noqa: E731
+    stand_in = FunctionType(template.__code__, function.__globals__, closure=template.__closure__)
+    return wraps(function)(stand_in)
+
+
 def checked_once(function, typechecker):
     """The function, checked in every call that differs from all calls that have passed."""
     code = function.__code__
-    passed = PASSED.setdefault(code, set())
+    passed = PASSED.setdefault((function.__module__, function.__qualname__, code), {})
     begin = int(code.co_argcount > 0 and code.co_varnames[0] not in function.__annotations__)  # leaves out `self`
 
     @cache  # on the first call, not on import
@@ -113,14 +120,14 @@ def checked_once(function, typechecker):
         arguments = description_or_none((values[begin:], named))
         if arguments in passed:
             result = function(*values, **named)
-            if (arguments, description_or_none(result)) in passed:
+            if (outcome := description_or_none(result)) in passed[arguments]:
                 return result
-            JAXTYPED(wraps(function)(lambda *_, **__: result), typechecker=typechecker)(*values, **named)
+            JAXTYPED(returning(result, function), typechecker=typechecker)(*values, **named)
         else:
             result = checked()(*values, **named)
-        outcome = description_or_none(result)
+            outcome = description_or_none(result)
         if arguments is not None and outcome is not None:
-            passed.update({arguments, (arguments, outcome)})
+            passed.setdefault(arguments, set()).add(outcome)
         return result
 
     return called

@@ -1,6 +1,8 @@
 """Annotations of the package are checked while the tests run, wherever the function stands."""
 
+import ast
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal
 
 import jaxtyping
@@ -10,6 +12,8 @@ from beartype import beartype
 from beartype.roar import BeartypeCallHintViolation
 from jaxtyping import Float
 from shapes import CHECKERS, jaxtyped
+
+import circuits
 
 checked = jaxtyped(typechecker=beartype)
 
@@ -43,7 +47,7 @@ def test_annotations_without_shapes_are_checked():
             counted(wrong)
 
 
-def test_a_function_inside_another_is_checked_each_time_with_a_checker_made_once():
+def test_a_function_inside_another_is_checked_with_a_checker_made_once():
     def outer(factor):
         @checked
         def inner(values: Float[np.ndarray, " bit"], twice: Callable | None = None) -> Float[np.ndarray, " bit"]:
@@ -87,6 +91,39 @@ def test_what_differs_from_all_calls_that_passed_is_checked():
         first(ones, n=["1"] * 40)
     with pytest.raises(jaxtyping.TypeCheckError, match="return value"):
         first(np.zeros(3))  # arguments like those that passed, but another result
+
+
+def test_annotations_that_are_strings_are_checked_too_whatever_has_passed():
+    def first(values: "Float[np.ndarray, ' bit']", n: "int") -> "Float[np.ndarray, ' one']":
+        return values[:1] if values[0] else values[None]
+
+    def half(n: "int") -> "float":
+        return n / 2 if n else n
+
+    ones = np.ones((2,))
+    for function in (first, half):  # as at the top of a module
+        function.__qualname__ = function.__name__
+    first, half = checked(first), checked(half)
+    for _ in range(2):
+        assert (first(ones, 1).tolist(), half(1)) == ([1], 0.5)
+    with pytest.raises(jaxtyping.TypeCheckError, match="parameters"):
+        first(ones.astype(int), 1)
+    with pytest.raises(jaxtyping.TypeCheckError, match="return value"):
+        first(np.zeros((2,)), 1)  # arguments like those that passed
+    with pytest.raises(BeartypeCallHintViolation):
+        half(0)
+
+
+def test_no_annotation_of_the_package_compares_numbers_or_counts_on_a_value():
+    """Calls that differ in nothing else are not told apart."""
+    for path in Path(circuits.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
+                values = [one.value for one in ast.walk(node.slice) if isinstance(one, ast.Constant)]
+                if node.value.id == "Literal":
+                    assert all(isinstance(value, str) for value in values), path
+                if hasattr(jaxtyping, node.value.id):
+                    assert not any("{" in value for value in values if isinstance(value, str)), path
 
 
 def test_a_function_without_annotations_stays_as_it_is():
