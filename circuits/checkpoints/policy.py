@@ -139,8 +139,7 @@ class _Walk:
         self._size = os.path.getsize(path)
         self._groups: dict[int, str] = {}  # address -> path
         self._datasets: dict[int, h5py.Dataset] = {}
-        self._scale_names: dict[int, str] = {}
-        self._n_links = 0
+        self._n_links, self._named = 0, set[int]()
         self._committed: dict[str, int] = {}
 
     def check(self) -> None:
@@ -288,8 +287,9 @@ class _Walk:
                 address = h5py.h5o.get_info(scale.id).addr
                 if address not in self._datasets:
                     raise Refused(f"axis {axis} of {shown(dataset.name)} refers to an array that is in no group")
-                if address not in self._scale_names:
-                    self._scale_names[address] = scale.name  # fails if damaged; HDF5 searches the file for it
+                if address not in self._named:
+                    scale.name  # noqa: B018  fails if damaged; HDF5 searches the whole file for a name
+                    self._named.add(address)
 
 
 class _Owner:
