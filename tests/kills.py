@@ -137,9 +137,10 @@ def torture(n_seeds: int, kind: str, buffered: int, n_kills: int, random_: rando
     os.close(write)
     try:
         for _ in range(n_kills):
-            long = random_.random() < 0.6
+            long, was_there = random_.random() < 0.6, path.exists()
             if killed(lambda: advance(path, config, buffered), random_.uniform(0, LONGEST if long else LONGEST / 10)):
                 counts["kills"] += 1
+                counts["kills of a run with a file"] += was_there
             else:
                 counts["finished before the kill"] += 1
             if path.exists():
