@@ -40,7 +40,7 @@ demo: $(RUNTIME) ## train, analyze and show Merrill et al. 2023, full size; reus
 export PYTHONDONTWRITEBYTECODE :=
 
 # One test in four waits for another process or the disk, so there is a worker more than there are cores.
-WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(len(os.sched_getaffinity(0)) + 1 if hasattr(os, "sched_getaffinity") else os.cpu_count() + 1)')
 
 test: $(DEV) ## every test that is marked neither slow nor long
 	$(BIN)/pytest -m "not slow and not long" -n $(WORKERS) --dist loadfile

@@ -231,7 +231,6 @@ def test_every_exported_figure_is_one_function_that_says_what_it_takes():
         assert inspect.signature(function).return_annotation is go.Figure
 
 
-@pytest.mark.slow
 def test_drawing_leaves_the_global_theme_and_the_result_alone(results):
     before = pio.templates.default
     copy = results["subnetwork"].copy(deep=True)

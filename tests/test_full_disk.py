@@ -55,7 +55,7 @@ def resumed_equals(path, whole):
 
 
 @pytest.mark.parametrize(
-    "kind", [pytest.param("sgd", marks=pytest.mark.slow), pytest.param("adamw", marks=pytest.mark.long)]
+    "kind", [pytest.param("sgd", marks=pytest.mark.long), pytest.param("adamw", marks=pytest.mark.slow)]
 )
 def test_a_refusal_at_every_single_write_of_a_short_run_loses_nothing(tmp_path, make_config, monkeypatch, capsys, kind):
     data = make_config(epochs=2).model_dump(mode="json")

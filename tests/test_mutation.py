@@ -72,7 +72,8 @@ def shop(tmp_path):
     (tmp_path / "tests" / "conftest.py").touch()
     (tmp_path / "tests" / "test_shop.py").write_text(TEST)
     (tmp_path / "pyproject.toml").write_text(
-        '[tool.pytest.ini_options]\naddopts = ["--import-mode=importlib", "--doctest-modules"]\nmarkers = ["slow"]\n'
+        '[tool.pytest.ini_options]\naddopts = ["--import-mode=importlib", "--doctest-modules"]\n'
+        'markers = ["slow", "long"]\n'
     )
     return tmp_path
 

@@ -226,7 +226,6 @@ def test_in_float64_the_loss_stays_above_zero_without_a_remark(saturated):
     assert (saturated["float64"].metrics["train_loss"].values > 0).all()
 
 
-@pytest.mark.slow
 def test_a_loss_of_0_is_said_by_show_progress_and_page(saturated, capsys):
     run = saturated["float32"]
     said = loss_remarks(run)

@@ -48,8 +48,7 @@ def assert_alike(first, second):
         np.testing.assert_allclose(values, second[name], rtol=1e-6, atol=1e-8, err_msg=name)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("batch_size", [None, 40])
+@pytest.mark.parametrize("batch_size", [None, pytest.param(40, marks=pytest.mark.slow)])
 def test_by_tables_training_goes_where_it_goes_without(batch_size, tmp_path, counted):
     chosen = config(batch_size=batch_size)
     by_tables = trained(chosen, tmp_path / "tables.h5")
@@ -94,8 +93,7 @@ def test_a_run_gives_its_networks_as_bridges_of_transformer_lens(tmp_path):
     assert "blocks.0.attn.hook_pattern" in own
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kernel", ["batched", "prepared"])
+@pytest.mark.parametrize("kernel", [pytest.param("batched", marks=pytest.mark.slow), "prepared"])
 def test_further_metrics_resume_bit_for_bit_whatever_the_order_of_names_on_disk(tmp_path, kernel):
     chosen = config(metrics=["parameter_norm"], checkpoints={"every_epochs": 1}, epochs=12, dtype="float32")
     whole = trained(chosen, tmp_path / "whole.h5", kernel=kernel)

@@ -86,7 +86,6 @@ def test_the_page_embeds_plotly_once_and_refers_to_nothing_outside(grokked_page)
     assert "default-src 'none'" in policy
 
 
-@pytest.mark.slow
 def test_the_page_names_the_run_its_source_and_each_section_in_order(grokked_page):
     found = Page(grokked_page)
     assert found.texts("h1") == ["tiny"]
