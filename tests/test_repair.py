@@ -54,13 +54,20 @@ os.kill(os.getpid(), 9)
 """
 
 
-@pytest.fixture
-def killed(tmp_path, tiny_path, make_config):
-    """The file of a writer that was killed between the two phases of committing its sixth checkpoint."""
-    path = tmp_path / "killed.h5"
-    layout.create(path, make_config(epochs=5), {}, {}, {})
+@pytest.fixture(scope="module")
+def killed_once(tmp_path_factory, tiny_path):
+    path = tmp_path_factory.mktemp("killed") / "killed.h5"
+    with circuits.open(tiny_path) as run:
+        layout.create(path, run.config.replace(epochs=5), {}, {}, {})
     done = subprocess.run([sys.executable, "-c", KILLED, str(tiny_path), str(path)], check=False)
     assert done.returncode == -signal.SIGKILL
+    return path
+
+
+@pytest.fixture
+def killed(tmp_path, killed_once):
+    """The file of a writer that was killed between the two phases of committing its sixth checkpoint."""
+    path = shutil.copytree(killed_once.parent, tmp_path, dirs_exist_ok=True) / killed_once.name
     assert was_killed(path)
     return path
 
@@ -228,12 +235,17 @@ writer.amend(config.replace(epochs=77))
 """
 
 
-@pytest.fixture
-def changing(tmp_path, tiny_path):
-    """A complete run of 5 checkpoints whose writer was killed while it planned more epochs."""
-    path = tmp_path / "a.h5"
-    shutil.copy(tiny_path, path)
+@pytest.fixture(scope="module")
+def changing_once(tmp_path_factory, tiny_path):
+    path = Path(shutil.copy(tiny_path, tmp_path_factory.mktemp("changing") / "a.h5"))
     subprocess.run([sys.executable, "-c", AMENDED, str(path)], check=True)
+    return path
+
+
+@pytest.fixture
+def changing(tmp_path, changing_once):
+    """A complete run of 5 checkpoints whose writer was killed while it planned more epochs."""
+    path = shutil.copytree(changing_once.parent, tmp_path, dirs_exist_ok=True) / changing_once.name
     assert undo_path(path).exists()
     return path
 
