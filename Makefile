@@ -48,7 +48,7 @@ test: $(DEV) ## every test that is marked neither slow nor long
 slow: $(DEV) ## the tests marked slow: those that take seconds
 	$(BIN)/pytest -m slow -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-long: $(DEV) ## the tests marked long: the papers' claims at full size, and campaigns (5 minutes)
+long: $(DEV) ## the tests marked long: the papers' claims at full size, and campaigns (4 minutes)
 	$(BIN)/pytest -m long -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 lint: $(DEV) ## ruff: rules and formatting
