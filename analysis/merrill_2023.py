@@ -21,7 +21,7 @@
 #
 # Run it as a script, `python analysis/merrill_2023.py`, or open it as a notebook with jupytext. It uses the runs in
 # `checkpoints/` and trains those of parity that are missing, two minutes; the two transformers of Figure 4, an hour and
-# a half, only with `--train`. `--fast` takes narrower networks.
+# a half, only with `--train`. `--fast` takes narrower networks and fewer checkpoints.
 
 # %%
 import numpy as np

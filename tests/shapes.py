@@ -70,7 +70,7 @@ def has_shapes(annotation) -> bool:
     return isinstance(annotation, str) or is_shape(annotation) or any(map(has_shapes, parts(annotation)))
 
 
-def needs_no_shapes(function) -> bool:
+def is_without_shapes(function) -> bool:
     """Whether no annotation has a shape, once those that are strings are read as Python."""
     try:
         annotations = get_type_hints(function)
@@ -138,7 +138,9 @@ def when_called(function, typechecker):
 
     @cache
     def checked():
-        return (typechecker if needs_no_shapes(function) else partial(checked_once, typechecker=typechecker))(function)
+        return (typechecker if is_without_shapes(function) else partial(checked_once, typechecker=typechecker))(
+            function
+        )
 
     return wraps(function)(lambda *values, **named: checked()(*values, **named))
 

@@ -139,7 +139,8 @@ class _Walk:
         self._size = os.path.getsize(path)
         self._groups: dict[int, str] = {}  # address -> path
         self._datasets: dict[int, h5py.Dataset] = {}
-        self._n_links, self._named = 0, set[int]()
+        self._named: set[int] = set()  # addresses of the dimension scales whose name was read
+        self._n_links = 0
         self._committed: dict[str, int] = {}
 
     def check(self) -> None:

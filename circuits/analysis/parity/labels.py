@@ -131,11 +131,7 @@ def matches_labeled(
 
 
 def built_labeled(constructions: Mapping[str, Construction], least: float) -> Variables:
-    """Five variables that compare the weights of each construction (a network built by hand) with its margin.
-
-    The function `prices_labeled` defines the variables. `least` is C*, the least ratio of path cost (size of the
-    weights) to margin that a network can have.
-    """
+    """The five variables of `prices_labeled` for constructions (networks built by hand); `least` is explained there."""
     prices = [price(**one.arrays(), relevant_bits=range(one.k)) for one in constructions.values()]
     return prices_labeled(prices, least, "built", ("construction",))
 

@@ -69,9 +69,9 @@ def onset_table(dataset: xr.Dataset, phases: xr.Dataset, seeds: list[int]) -> Ta
 def earliest_table(dataset: xr.Dataset, seeds: list[int]) -> Table:
     """Table with a row per seed: the earliest measure, that is, the one that surely begins to change before all others.
 
-    The measure is searched for several times, with other choices for the details of the analysis. "choices that agree"
-    counts the searches that find the row's measure. "seeds that agree" counts the seeds with this earliest measure. If
-    a seed has no earliest measure, the last column names the measures that may be the first.
+    The measure is searched for with several memorization thresholds, each with the measures' values on a linear and on
+    a log scale. "choices that agree" counts the searches that find the row's measure. "seeds that agree" counts the
+    seeds with this earliest measure. For a seed without one, the last column names the measures that may be the first.
     """
     n_choices, n_seeds = int(dataset["earliest_choices"].attrs["n_choices"]), dataset.sizes["seed"]
     table = new_table("seed", "earliest", "choices that agree", "seeds that agree", "tied: none is surely before them")

@@ -15,9 +15,11 @@ unstable on a pattern if the irrelevant bits can turn it on and off. The steps f
 2. Medium: find the least margin of each pattern by branch and bound (`branching.py`).
 3. Large: look for the sign of the least margin of each undecided pattern by branch and bound.
 4. Large: find the least margin of each pattern with at most 40 unstable neurons (`least_margin.py`).
-5. Large: bound the margins of the other undecided patterns: 40 neurons stay exact, the others get linear bounds.
+5. Large: bound the margins of the other undecided patterns. The 40 neurons of largest |readout weight|·(‖weights‖₁ +
+   |bias|) keep their relu, the others get linear bounds.
 6. Both: continue branch and bound on the undecided patterns until the time limit.
-7. Both: if the network is certified, try to raise the lower bounds to 1/2, 3/4 and 9/10 of the least margin found.
+7. Both: if the network is certified, try to raise the lower bounds to 1/2, 3/4 and 9/10 of the least margin found, in
+   up to three attempts of about half a second.
 
 The bounds hold for the float64 weights in exact arithmetic: floats are rationals. Rational arithmetic decides the
 margins that float64 cannot distinguish from 0, and gives the margin of every reported input.
@@ -230,7 +232,7 @@ class _Judged:
                 self.look_at(at, answer.bits)
 
     def relax_many_neurons(self, until: float) -> None:
-        """For each setting of the relevant bits with a lower bound <= 0, try to raise it, until `until` seconds."""
+        """Try to raise each setting's lower bound that is <= 0, up to `until` seconds after `certify` began."""
         net = self.net
         largest = np.argsort(-np.abs(net.u) * (np.abs(net.W).sum(axis=1) + np.abs(net.b)), kind="stable")
         chosen = np.zeros(len(net.u), bool)

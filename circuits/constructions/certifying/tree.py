@@ -26,7 +26,6 @@ UNIT = 2.0**-53  # relative rounding error of a float64 operation
 
 # Return values of `walk`.
 FINISHED, PAUSED, FULL, FAILED = 0, 1, 2, 3
-
 # Indices in `counts` and in `values`.
 DEPTH, N_CANDIDATES, FAILS, N_LEAVES, N_PRUNED = 0, 1, 2, 3, 4
 BEST, FLOOR, CLEAR, CLOSED, WORK = 0, 1, 2, 3, 4
@@ -238,7 +237,8 @@ def _try_least(tree, depth, slope):
 def _leaf(tree, depth, out):
     """Write to `out` the margins (parity · output) of all inputs that share the bits fixed by the search at `depth`.
 
-    `tree.candidates` gets the inputs whose margin is so near 0 that rounding hides its sign; none once one is < 0.
+    `tree.candidates` gets the inputs whose margin is so near 0 that rounding hides its sign. It gets none if a margin
+    is already known to be <= 0.
     """
     n_bits, error = tree.x.shape[0] - depth, tree.error[depth]
     all_margins(
