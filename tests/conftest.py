@@ -96,7 +96,10 @@ def made_once(tmp_path_factory) -> Callable[[str, Callable[[Path], object]], Pat
 @pytest.fixture(scope="session")
 def grokked_path(made_once) -> Path:
     """(40,2) parity from 150 examples at width 100: memorizes around epoch 6, generalizes around epoch 100."""
-    config = tiny(task__n=40, task__n_train=150, task__n_test=100, model__width=100, epochs=200, seeds=[0, 1])
+    config = tiny(
+        task__n=40, task__n_train=150, task__n_test=100, model__width=100, epochs=200, seeds=[0, 1],
+        checkpoints__every_epochs=2,
+    )  # fmt: skip
     return made_once("grokked.h5", lambda path: circuits.train(config, path, progress=False).close())
 
 

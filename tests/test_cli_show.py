@@ -33,7 +33,7 @@ def test_show_says_what_is_in_a_complete_run(shown, grokked_path):
     assert facts["task"].startswith("parity: n 40, n_train 150, n_test 100, k 2, ")
     assert facts["model"] == "relu: init_scale 1.0, width 100"
     assert facts["seeds"] == "0 1"
-    assert facts["checkpoints"] == "201 of 201, steps 0 to 3800, epochs 0 to 200"
+    assert facts["checkpoints"] == "101 of 101, steps 0 to 3800, epochs 0 to 200"
     assert "numerics" not in facts
     with circuits.open(grokked_path) as run:
         phases = circuits.analysis.phases(run)

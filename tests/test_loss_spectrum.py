@@ -37,9 +37,11 @@ def test_a_point_that_is_not_finite_has_no_spectrum():
     assert np.isnan(found.activity)
 
 
-def test_a_runs_spectrum_is_of_its_first_checkpoints_in_cycles_per_epoch(grokked_run):
-    found = loss_spectra(grokked_run)
-    first = grokked_run.metrics["train_loss"].values[1:33, 1].astype(float)
+def test_a_runs_spectrum_is_of_its_first_checkpoints_in_cycles_per_epoch(tmp_path, make_config):
+    config = make_config(task__n=40, task__n_train=150, task__n_test=100, model__width=100, epochs=40, seeds=[0, 1])
+    with circuits.train(config, tmp_path / "a.h5", progress=False) as run:
+        found = loss_spectra(run)
+        first = run.metrics["train_loss"].values[1:33, 1].astype(float)
     assert float(found["loss_activity"].sel(curve="train").values[1]) == pytest.approx(detrend(np.log10(first)).var())
     assert found["curve_frequency"].values[-1] == pytest.approx(0.5)  # a checkpoint per epoch
     assert (found["loss_spectrum"].attrs["first_epoch"], found["loss_spectrum"].attrs["last_epoch"]) == (1, 32)

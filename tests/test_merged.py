@@ -207,7 +207,7 @@ def test_a_circuit_is_matched_with_the_constructions_given(grokked_run):
 
 
 def test_gates_along_a_run_end_as_the_final_gates(grokked, grokked_run):
-    history = gate_history(grokked_run, Options(checkpoints="::50"))
+    history = gate_history(grokked_run, Options(checkpoints="::25"))
     assert history["gate_cosine"].dims == ("step", "seed", "rank")
     assert history["gate_cosine"].shape == (5, 2, grokked.sizes["rank"])
     np.testing.assert_allclose(history["gate_cosine"].values[-1], grokked["gate_cosine"].values)

@@ -223,7 +223,7 @@ def test_seeds_that_did_not_generalize_have_onsets_but_no_lags_and_logarithms_ma
 
 @pytest.mark.slow
 def test_measures_of_other_checkpoints_are_refused_in_one_line(grokked, grokked_run):
-    with pytest.raises(circuits.InputError, match=r"the measure 'x' differ from the 201 steps of .*grokked\.h5"):
+    with pytest.raises(circuits.InputError, match=r"the measure 'x' differ from the 101 steps of .*grokked\.h5"):
         transitions(grokked_run, {"x": grokked["parameter_norm"].isel(step=slice(5))})
 
 

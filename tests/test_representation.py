@@ -199,7 +199,7 @@ def test_five_checkpoints_between_the_phases_and_the_last_are_pictured(grokked_r
         epochs = grokked_run.epochs[row]
         at = when.sel(seed=seed)
         assert epochs[[0, 4, 5]].tolist() == [at["memorization_epoch"], at["generalization_epoch"], 200]
-        assert np.abs(np.diff(epochs[:5]) - np.diff(epochs[:5]).mean()).max() <= 1
+        assert np.abs(np.diff(epochs[:5]) - np.diff(epochs[:5]).mean()).max() <= 2  # a checkpoint every two epochs
 
 
 @pytest.mark.parametrize(
@@ -219,10 +219,10 @@ def test_short_and_odd_runs_picture_what_they_have(memorized, generalized, last,
 
 
 def test_chosen_checkpoints_are_those_measured_and_six_of_them_pictured(grokked_run):
-    options = Options(checkpoints="20:120:10")
+    options = Options(checkpoints="10:60:5")
     found = panels_of_seeds(grokked_run, options)
-    assert (found == [20, 40, 60, 70, 90, 110]).all()
-    assert along_the_run(grokked_run, options, found).tolist() == list(range(20, 120, 10))
+    assert (found == [10, 20, 30, 35, 45, 55]).all()
+    assert along_the_run(grokked_run, options, found).tolist() == list(range(10, 60, 5))
 
 
 def test_the_seed_of_the_longest_delay_is_pictured(grokked_run, tiny_run):
