@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import circuits
 from circuits.analysis import Options, active_subnetwork, agrees, smallest_subnetwork
 from circuits.analysis.subnetworks.active import examples_of
+from circuits.analysis.subnetworks.smallest import Subsets
 from circuits.constructions.patterns import patterns
 
 
@@ -112,7 +113,7 @@ def test_a_subset_that_is_no_norm_prefix_is_found():
     assert found.proved
 
 
-@pytest.mark.parametrize("k", [2, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("k", [2, 3])
 def test_all_gates_of_a_dnf_are_needed_among_disturbing_neurons(k):
     random = np.random.default_rng(k)
     gates = patterns(k).astype(float)
@@ -128,6 +129,15 @@ def test_all_gates_of_a_dnf_are_needed_among_disturbing_neurons(k):
     assert 1 <= found.bound <= found.size
     alone = smallest_subnetwork(W[: 2**k], b[: 2**k], u[: 2**k], inputs)
     assert (alone.size, alone.proved) == (2**k, True)
+
+
+def test_an_input_asks_for_a_neuron_that_fires_there_and_has_the_right_sign():
+    # A gate fires on one pattern of the bits alone, so each input asks for its own gate: no search is needed.
+    W, u = patterns(4).astype(float), patterns(4).prod(axis=1).astype(float)
+    program = Subsets(np.eye(16) * u, np.eye(16) * u, np.zeros(16), u)
+    assert (program.covers == np.eye(16)).all()
+    found = smallest_subnetwork(W, np.full(16, -3.0), u, patterns(4), time_limit=10.0)
+    assert (found.size, found.proved) == (16, True)
 
 
 def test_without_time_the_incumbent_is_not_called_smallest():

@@ -8,8 +8,8 @@ The program minimizes the sum of k_i, where k_i is 1 if neuron i is kept, otherw
 
 - Row of an input x: the sum of the kept terms is at least 0 if f(x) > 0, at most 0 if f(x) < 0, and equal to 0 if
   f(x) = 0. All three hold up to rounding errors (`Subsets`).
-- Cover of an input x with f(x) ≠ 0: at least one kept term has the sign of f(x). Without covers, the empty subset
-  (every k_i is 0) would satisfy the program, so no lower bound on the sum of k_i could be proved.
+- Cover of an input x with f(x) ≠ 0: at least one kept neuron fires at x, and its u_i has the sign of f(x). Without
+  covers, the empty subset (every k_i is 0) would satisfy the program, so no bound on the sum of k_i could be proved.
 - Forbidden subset: the solution must differ from one given subset.
 
 At first, the program has all covers but few rows. The solver HiGHS looks for a solution of at most one neuron. If there
@@ -130,8 +130,8 @@ def smallest_subnetwork(
     (array([ True, False, False]), 1)
     """
     deadline = monotonic() + time_limit
-    hidden = np.maximum(preactivations(W.astype(np.float64), b.astype(np.float64), inputs), 0.0)
-    contributions = np.ascontiguousarray((u.astype(np.float64)[:, None] * hidden).T)  # (example, neuron)
+    before_relu = preactivations(W.astype(np.float64), b.astype(np.float64), inputs)
+    contributions = np.ascontiguousarray((u.astype(np.float64)[:, None] * np.maximum(before_relu, 0.0)).T)
     if not np.isfinite(contributions).all():
         return None
     no_neurons, all_neurons = np.zeros(len(u), bool), np.ones(len(u), bool)
@@ -139,7 +139,8 @@ def smallest_subnetwork(
         return Smallest(no_neurons, 0)
     best = all_neurons if start is None or not agrees(W, b, u, inputs, start) else start
     terms = rounding_terms(W, b, u, reach_of(inputs))
-    program = Subsets(contributions, terms, _signs(W, b, u, inputs, all_neurons))
+    may_fire = (np.abs(u).astype(np.float64)[:, None] * before_relu > -terms[:, None]).T
+    program = Subsets(contributions, may_fire * np.sign(u), terms, _signs(W, b, u, inputs, all_neurons))
     order = pruning_order(incoming_norms(W, b, u))
     for n_kept in (int(best.sum()) * 2**power for power in range(len(u).bit_length())):
         prefix = best.copy()
@@ -169,6 +170,7 @@ class Subsets:
     """The integer program that finds the fewest neurons that alone give the whole network's sign on every input.
 
     - `contributions` (example, neuron) has c_j = u_j relu(w_j·x + b_j): neuron j adds c_j to the output at input x.
+    - `effects` (example, neuron) has the sign of u_j, or 0 where neuron j cannot fire, whatever the rounding errors.
     - `terms` (neuron,) has t_j, the bound of the rounding error of c_j, for all inputs (`rounding_terms`).
     - `signs` (example,) has σ, the sign of the whole network's output at input x: 1, -1 or 0.
 
@@ -179,11 +181,13 @@ class Subsets:
     A forward pass with only the neurons of K computes the output once more, as a number r. K has sign 0 if |r| ≤ T,
     otherwise the sign of r. Both numbers sum rounded c_j, so each has a rounding error of at most T, and |r - s| ≤ 2T.
     So every K with sign σ satisfies the rows. If σ = 0, then |r| ≤ T, so |s| ≤ 3T. Else σ r > T, so σ s > -T ≥ -3T.
+    In that case the exact output has the sign σ too, so a neuron of K fires whose u_j has this sign: K covers x.
     """
 
     def __init__(
         self,
         contributions: Float[np.ndarray, "example neuron"],
+        effects: Float[np.ndarray, "example neuron"],
         terms: Float[np.ndarray, " neuron"],
         signs: Float[np.ndarray, " example"],
     ) -> None:
@@ -192,14 +196,14 @@ class Subsets:
         self.terms, self.signs, self.scale = terms, signs[counted], largest[counted]
         self.contributions = contributions[counted]
         self.wanted = self.signs != 0
-        self.covers = (self._rows(self.wanted) > 0).astype(np.float64)
+        self.covers = (signs[:, None] * effects > 0)[counted & (signs != 0)].astype(np.float64)
         self.weight = (np.abs(self.contributions) / self.scale[:, None]).max(axis=0, initial=0.0)  # (neuron,)
         closest = np.argsort(np.abs(self.contributions.sum(axis=1)) / self.scale, kind="stable")
         self.random = generator("exact")
         self.known: list[int] = _chosen(closest, RANDOM_ROWS_FIRST, self.random)
         self.forbidden: list[np.ndarray] = []
 
-    def _rows(self, which: np.ndarray, sign: float = 0.0) -> Float[np.ndarray, "row neuron"]:
+    def _rows(self, which: np.ndarray, sign: float) -> Float[np.ndarray, "row neuron"]:
         """Coefficients r_j, a row for each input in `which`. The sum of r_j over the kept neurons j must be at least 0.
 
         r_j is σ · (what neuron j adds to the output) + 3 · (bound of the rounding error of neuron j). σ is the sign of
@@ -220,14 +224,12 @@ class Subsets:
         rows = rows / np.abs(rows).max(axis=1, initial=0.0, keepdims=True)
         lost = np.where((rows > 0) & (rows < NEGLIGIBLE), rows, 0.0).sum(axis=1)
         rows = np.where(np.abs(rows) < NEGLIGIBLE, 0.0, rows)
-        width = rows.shape[1]
-        forbidden = np.array([np.where(kept, -1.0, 1.0) for kept in self.forbidden]).reshape(-1, width)
+        ones = np.ones(rows.shape[1])
+        forbidden = np.array([np.where(kept, -1.0, 1.0) for kept in self.forbidden]).reshape(-1, len(ones))
         at_least_one_off = 1.0 - np.array([kept.sum() for kept in self.forbidden], np.float64)
-        everything = csr_array(np.concatenate([rows, self.covers, forbidden, np.ones((1, width))]))
+        everything = csr_array(np.concatenate([rows, self.covers, forbidden, ones[None]]))
         low = np.concatenate([-lost, np.ones(len(self.covers)), at_least_one_off, [0.0]])
-        high = np.full(len(low), np.inf)
-        high[-1] = n_kept
-        ones = np.ones(width)
+        high = np.append(np.full(len(low) - 1, np.inf), n_kept)
         return highs(ones, ones, ones, everything, low, high, time_limit)
 
     def learn(self, failing: Bool[np.ndarray, " neuron"]) -> None:
@@ -260,9 +262,8 @@ class Subsets:
         """
         thin = kept.copy()
         sums, bound = self.contributions[:, kept].sum(axis=1), float(self.terms[kept].sum())
-        for neuron in np.argsort(self.weight, kind="stable"):
-            if not thin[neuron]:
-                continue
+        order = np.argsort(self.weight, kind="stable")
+        for neuron in order[kept[order]]:
             without, less = sums - self.contributions[:, neuron], bound - self.terms[neuron]
             if (self._shortfall(without, less) < 0).all():
                 thin[neuron], sums, bound = False, without, less
