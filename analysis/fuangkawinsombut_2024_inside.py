@@ -39,10 +39,10 @@ ALL_RIGHT = circuits.analysis.Options(memorization_threshold=0.999, generalizati
 
 
 def reduced(config):
-    """A config for `--fast`: a few of them, narrow and short."""
+    """A config for `--fast`: a few of them, narrow and short, with few examples."""
     if "/" in config.name and config.name not in FEW:
         return None
-    return config.replace(model__width=40, seeds=[0, 1], epochs=20)
+    return config.replace(task__n_train=200, model__width=40, seeds=[0, 1], epochs=20)
 
 
 study = Study("fuangkawinsombut-2024-inside", ["fuangkawinsombut-2024", "fuangkawinsombut-2024-k3", RAISED], reduced)
