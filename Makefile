@@ -11,7 +11,7 @@ RUNTIME := $(VENV)/.runtime
 DEV     := $(VENV)/.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test slow long lint format types docs wheel check check-rest torture bench mutation studies clean
+.PHONY: help install demo test slow tests long lint format types docs wheel check torture bench mutation studies clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -48,6 +48,9 @@ test: $(DEV) ## every test that is marked neither slow nor long
 slow: $(DEV) ## the tests marked slow: those that take seconds
 	$(BIN)/pytest -m slow -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
+tests: $(DEV) ## the tests of `test` and `slow` in one run
+	$(BIN)/pytest -m "not long" -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
 long: $(DEV) ## the tests marked long: the papers' claims at full size, and campaigns (4 minutes)
 	$(BIN)/pytest -m long -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
@@ -68,9 +71,9 @@ docs: $(DEV) ## build docs/_build/html, warnings are errors, works offline
 wheel: $(DEV) ## build wheel and sdist, install the wheel into an empty venv elsewhere and try it there
 	.ci/wheel $(BIN)/python
 
-check: lint types test check-rest ## everything that CI runs
-check-rest: lint types slow
-	$(MAKE) --jobs=2 docs wheel
+check: lint types ## everything that CI runs
+	$(MAKE) --jobs=2 tests wheel
+	$(MAKE) docs
 
 torture: $(DEV) ## every write cut at every byte (2 hours), 500 kills, 10,000 damaged files, 3,000 certificates, counts printed
 	$(BIN)/python tests/torn/cuts.py

@@ -19,10 +19,29 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # torch's threads would wait for those 
 from registered import only_own  # noqa: E402
 
 import circuits  # noqa: E402
-from circuits.analysis.results import results_of  # noqa: E402
+
+LONGEST = [
+    f"test_{name}.py" for name in ("full_disk", "torn", "report", "studies", "collapse", "kills", "repair", "digests")
+]
 
 settings.register_profile("patient", deadline=None)  # the first example may wait for a compiler
 settings.load_profile("patient")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start the files that take longest first, so that no worker is left alone with one of them at the end."""
+    place = {name: index for index, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(LONGEST)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def kernels_compiled_once(tmp_path_factory) -> None:
+    """Let the workers of a test session wait for each other's compilations, instead of making the same ones."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        from compiled_once import lock_kernels
+
+        lock_kernels(tmp_path_factory.getbasetemp().parent)
 
 
 def tiny(**changes) -> circuits.Config:
@@ -108,6 +127,8 @@ def analyzed_path(grokked_path, made_once) -> Path:
     """A copy of the run of `grokked_path` with its sidecar, which has every default measurement."""
 
     def make(path: Path) -> None:
+        from circuits.analysis.results import results_of
+
         shutil.copy(grokked_path, path)
         with circuits.open(path) as run, pytest.MonkeyPatch.context() as patch:
             only_own(patch)  # tests count what the results hold

@@ -1,0 +1,34 @@
+"""Each numba kernel is compiled by one test worker; the others wait for it and read the machine code from the cache.
+
+Workers start together and need the same kernels, so each of them would compile for half a minute.
+"""
+
+import fcntl
+from functools import wraps
+from pathlib import Path
+
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.dispatcher import Dispatcher
+
+HELD = set()  # kernels that this process compiles now; one that calls itself is compiled while it is compiled
+
+
+def lock_kernels(folder: Path) -> None:
+    """Compile a kernel, or read it from the cache, only while holding a lock in `folder` that is named after it."""
+    compile_plainly = Dispatcher.compile
+
+    @wraps(compile_plainly)
+    def compile_alone(self, signature):
+        name = f"{self.py_func.__module__}.{self.py_func.__qualname__}"
+        with global_compiler_lock:  # before the file's lock, or two threads could wait for each other
+            if name in HELD:
+                return compile_plainly(self, signature)
+            with (folder / f"{name}.lock").open("w") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                HELD.add(name)
+                try:
+                    return compile_plainly(self, signature)
+                finally:
+                    HELD.remove(name)
+
+    Dispatcher.compile = compile_alone
