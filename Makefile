@@ -27,6 +27,7 @@ $(RUNTIME): pyproject.toml constraints.txt | $(BIN)/python
 $(DEV): pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) --editable '.[dev]'
 	@touch $(RUNTIME) $@
+	@$(BIN)/pytest --quiet --collect-only > /dev/null || true # compiles what tests import, once for all their workers
 
 install: $(DEV) ## make .venv with everything that development needs
 

@@ -149,6 +149,7 @@ def test_debug_is_not_passed_on_to_the_command(outcome):
     assert seen == ["a", "b"]
 
 
+@pytest.mark.slow
 def test_a_closed_pipe_is_no_traceback():
     program = "import sys; from circuits.cli.main import main; sys.exit(main(['presets', 'merrill-2023']))"
     process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE)

@@ -415,6 +415,7 @@ def test_what_was_exported_comes_back(tiny_run, tmp_path):
         assert run.all_data.identical(tiny_run.all_data)
 
 
+@pytest.mark.slow
 def test_the_command_takes_the_flags_of_train_or_a_config(place, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     pattern = str(place / "seed{seed}_checkpoints" / "model_{epoch}.pt")

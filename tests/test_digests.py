@@ -169,6 +169,7 @@ def test_replay_uses_only_states_that_are_what_was_kept(path):
         assert run.optimizer_state(2)
 
 
+@pytest.mark.slow
 def test_xarray_opens_a_run_whose_optimizer_counts_its_updates(path):
     with xr.open_datatree(path, engine="h5netcdf") as tree, circuits.open(path) as run:
         assert tree["optimizer/n_updates"].dims == ("state_step", "seed")

@@ -46,7 +46,7 @@ def run_in_place(measured, tmp_path, monkeypatch):
 
 
 DOCUMENTS = ["README.md", *(f"docs/{page}.md" for page in ("getting-started", "training", "run-file", "analysis"))]
-LONG = ("README.md", "docs/getting-started.md")  # they analyze a run
+LONG = ("README.md", "docs/getting-started.md", "docs/run-file.md")
 
 
 @pytest.mark.parametrize(
@@ -144,6 +144,7 @@ def test_the_task_of_contributing_trains_and_is_measured(tmp_path, monkeypatch, 
     assert "progress, at epoch 2" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_model_of_contributing_trains_and_is_pruned(tmp_path, monkeypatch, capsys):
     source, line = code_blocks("CONTRIBUTING.md")[5:]
     _load("circuits.models.folded", source, tmp_path, monkeypatch)

@@ -421,6 +421,7 @@ def test_matched_neurons_share_a_line_in_the_diagram_and_others_do_not(built_and
     assert [text.split()[0].replace("−", "-") for text in learned.text] == [name for name in gates if name]
 
 
+@pytest.mark.slow
 def test_the_constructions_of_a_run_that_never_grokked_are_drawn_too(tiny_run):
     from circuits.figures.parity.constructions import figures as draw
 

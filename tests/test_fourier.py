@@ -251,6 +251,7 @@ def test_other_operations_are_reindexed(operation, trained):
     assert ("operands and results 0 are left out" in found.attrs["sets"]) == (operation in ("x*y", "x/y"))
 
 
+@pytest.mark.slow
 def test_three_summands_are_analyzed_but_not_shown(trained):
     with trained(config(task__n_summands=3, task__p=5)) as run:
         found, group = measured(run), cyclic_group("x+y", 5, 3)

@@ -129,6 +129,7 @@ def test_a_hand_built_network_with_biases_is_measured_as_it_was_made(biased_run)
     assert found["restricted_loss"].values == pytest.approx(found["loss"].values)
 
 
+@pytest.mark.slow
 def test_the_table_prints_both_shares_and_the_biases_and_says_which_each_loss_uses(biased_run, capsys):
     assert main(["analyze", str(biased_run.path), "--fourier", "--quiet"]) == 0
     said = capsys.readouterr().out

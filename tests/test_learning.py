@@ -66,6 +66,7 @@ def test_accuracy_on_flipped_and_clean_examples_is_drawn_where_there_are_flips(f
         figures.marked_accuracy(tiny_run.metrics)
 
 
+@pytest.mark.slow
 def test_every_curve_of_a_run_has_the_weight_decay_where_it_changes(flipped_run):
     measured = circuits.analyze(flipped_run)
     drawn = [

@@ -93,6 +93,7 @@ def test_every_figure_and_the_page_of_another_task_say_nothing_about_parity_nor_
     assert "of_the_task" not in circuits.analyze(majority, "progress")["progress"]["sensitivity"].attrs
 
 
+@pytest.mark.slow
 def test_so_do_the_pictures_of_its_hidden_layer(majority):
     pytest.importorskip("sklearn")
     result = circuits.analyze(majority, "representation", options=Options(checkpoints="-2:"))

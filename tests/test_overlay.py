@@ -85,6 +85,7 @@ def test_runs_that_differ_in_nothing_are_told_apart_by_their_files(by_fraction, 
     assert entries(figures.curves([by_fraction[0], again]))[:2] == ["lab (fraction0.8)", "lab (again)"]
 
 
+@pytest.mark.slow
 def test_every_metric_has_a_row_and_the_rows_share_the_epochs(by_decay):
     figure = figures.curves(by_decay, ["accuracy", "loss", "parameter_norm"])
     axes = [figure.layout[name] for name in ("yaxis", "yaxis2", "yaxis3")]

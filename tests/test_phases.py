@@ -154,6 +154,7 @@ def test_outcomes_carry_the_bounds_to_the_figure(run_with):
     assert list(points.text) == ["seed 0, at or before this epoch", "seed 1, at or before this epoch", "seed 2"]
 
 
+@pytest.mark.slow
 def test_an_imported_last_checkpoint_says_at_or_before(tmp_path, grokked_run, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.save(grokked_run.state(0, -1), "model_107791.pt")

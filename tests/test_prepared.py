@@ -82,6 +82,7 @@ def test_a_large_step_is_taken_by_one_network_after_the_other_and_small_ones_in_
         choose_path(large.replace(model__n_layers=2), "cpu", "prepared")
 
 
+@pytest.mark.slow
 def test_a_run_gives_its_networks_as_bridges_of_transformer_lens(tmp_path):
     with circuits.train(config(epochs=2, checkpoints__every_epochs=1), tmp_path / "run.h5", progress=False) as run:
         inputs = torch.from_numpy(run.data(1)["test_inputs"].values).long()
@@ -93,7 +94,8 @@ def test_a_run_gives_its_networks_as_bridges_of_transformer_lens(tmp_path):
     assert "blocks.0.attn.hook_pattern" in own
 
 
-@pytest.mark.parametrize("kernel", [pytest.param("batched", marks=pytest.mark.slow), "prepared"])
+@pytest.mark.slow
+@pytest.mark.parametrize("kernel", ["batched", "prepared"])
 def test_further_metrics_resume_bit_for_bit_whatever_the_order_of_names_on_disk(tmp_path, kernel):
     chosen = config(metrics=["parameter_norm"], checkpoints={"every_epochs": 1}, epochs=12, dtype="float32")
     whole = trained(chosen, tmp_path / "whole.h5", kernel=kernel)

@@ -255,6 +255,7 @@ def test_the_stored_metric_is_used_only_where_it_is_the_same_thing(modular_path,
         assert len(asked) == 1
 
 
+@pytest.mark.slow
 def test_results_survive_json_and_the_sidecar(tiny_run, tmp_path):
     found = circuits.analyze(tiny_run, "progress")
     restored = circuits.read_json(to_json(tiny_run, found))["progress"]
@@ -274,6 +275,7 @@ def test_a_diverged_seed_is_nan_and_has_no_arity(tmp_path, make_config):
     assert np.isnan(last["network_arity"])
 
 
+@pytest.mark.slow
 def test_a_collapse_midway_is_no_measurement_of_arity(tmp_path, make_config):
     small = {"task__n": 6, "model__width": 4, "epochs": 40, "seeds": [0]}
     config = make_config(**small, optimizer__lr=0.1, optimizer__weight_decay=0.5)

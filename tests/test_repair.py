@@ -592,6 +592,7 @@ def test_temporary_files_of_killed_commands_are_removed_by_the_next(words, tiny_
     assert set(tmp_path.iterdir()) == {path, mine, *(path.with_name(name.format(living)) for name in names)}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("h5repack") is None, reason="h5repack (Debian: hdf5-tools) is not installed")
 def test_a_run_with_an_older_superblock_needs_no_repair_and_a_resume_says_how_to_convert_it(
     tiny_path, tmp_path, capsys
@@ -693,6 +694,7 @@ def test_any_change_of_a_copy_that_is_sealed_again_leaves_a_sound_run(tiny_path,
     assert path.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_copy_that_cannot_be_checked_stays(changing, monkeypatch):
     before, beside = changing.read_bytes(), undo_path(changing).read_bytes()
     with monkeypatch.context() as patch:
@@ -755,6 +757,7 @@ def test_a_compressed_run_is_not_resumed_and_says_how_to_unpack_it(tiny_path, tm
     assert path.read_bytes() == content
 
 
+@pytest.mark.slow
 def test_a_run_of_version_1_is_copied_while_it_is_written_and_damage_names_the_copy(tmp_path, monkeypatch, capsys):
     path = Path(shutil.copy(FIXTURES / "run-v1-killed.h5", tmp_path))
     copy = path.with_name(f"{path.name}.before-resume")

@@ -177,6 +177,7 @@ def test_a_name_that_is_markup_is_shown_as_it_is(tmp_path, make_config):
 # ---- runs that did not go well ----
 
 
+@pytest.mark.slow
 def test_a_run_without_a_hidden_layer_still_gets_its_curves(tmp_path, make_config):
     with circuits.train(make_config().replace(model__kind="linear"), tmp_path / "a.h5", progress=False) as run:
         found = Page(report(run).read_text())

@@ -118,6 +118,7 @@ def test_labels_of_parity_are_the_patterns_of_the_relevant_bits_also_where_targe
             assert found.names[label] == "".join("+" if row[bit] > 0 else "-" for bit in bits)
 
 
+@pytest.mark.slow
 def test_labels_of_modular_arithmetic_are_the_results(modular_path):
     with circuits.open(modular_path) as run:
         found = cluster_labels(run, 1)
@@ -345,6 +346,7 @@ def test_the_sidecar_and_json_hold_all_of_it(grokked, grokked_run, tmp_path):
     xr.testing.assert_identical(read_json(to_json(grokked_run, {"representation": grokked}))["representation"], grokked)
 
 
+@pytest.mark.slow
 def test_the_command_shows_silhouettes_of_every_seed_and_every_picture(grokked_path, grokked, tmp_path, capsys):
     words = ["analyze", str(grokked_path), "--representation", "--quiet", "--out", str(tmp_path / "a.nc")]
     assert main([*words, "--checkpoints", "-1:"]) == 0

@@ -76,6 +76,7 @@ def test_the_menu_chooses_whose_weights_are_drawn(result):
         assert trace.name == f"epoch {float(at['panel_epoch']):g}"
 
 
+@pytest.mark.slow
 def test_every_figure_has_a_title_a_caption_and_no_webgl(result, grokked_run):
     drawn = load(MEASUREMENTS["representation"].figures)(grokked_run, result)
     assert [figure.layout.title.text for figure in drawn] == [

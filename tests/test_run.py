@@ -264,6 +264,7 @@ def test_two_runs_of_a_live_file_see_it_grow(tmp_path, make_config):
         writer.wait()
 
 
+@pytest.mark.slow
 def test_a_run_opens_after_xarray_has_opened_it_in_the_same_process_and_before(tiny_path):
     for first in ("xarray", "circuits"):
         with ExitStack() as stack:

@@ -301,6 +301,7 @@ def test_the_killed_run_of_format_version_1_opens_for_ever():
         assert checksums(run) == json.loads((FIXTURES / "run-v1-killed.json").read_text())
 
 
+@pytest.mark.slow
 def test_the_killed_run_of_format_version_1_can_be_continued_for_ever(tmp_path):
     path = tmp_path / "run.h5"
     shutil.copy(KILLED, path)

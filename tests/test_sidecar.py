@@ -66,6 +66,7 @@ def test_what_another_tool_changed_is_not_used(run, written):
     assert read_sidecar(run).results == {}
 
 
+@pytest.mark.slow
 def test_a_group_of_other_provenance_alone_is_left_out(run, written):
     write_sidecar(run, circuits.analyze(run, "subnetwork"))
     with xr.open_datatree(written, engine="h5netcdf") as tree:

@@ -62,6 +62,7 @@ def test_what_is_no_result_is_said(text, message):
         read_json(text)
 
 
+@pytest.mark.slow
 def test_the_sidecar_holds_the_results_and_what_made_them(tmp_path, tiny_run, results):
     path = write_sidecar(tiny_run, results, path=tmp_path / "s.nc")
     with xr.open_datatree(path, engine="h5netcdf") as tree:

@@ -60,6 +60,7 @@ def test_keeping_every_neuron_gives_the_run_itself(tmp_path, run):
             assert (alone.parameters[name][:, 0].values == run.parameters[name].sel(seed=2).values).all()
 
 
+@pytest.mark.slow
 def test_a_ticket_killed_before_its_first_checkpoint_resumes_from_its_parent(tmp_path, run, monkeypatch):
     kept = np.arange(run.config.model.width) < 5
     circuits.ticket(run, tmp_path / "whole.h5", kept, progress=False).close()

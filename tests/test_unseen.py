@@ -189,6 +189,7 @@ def test_the_prepared_path_tells_unseen_test_inputs_apart(tmp_path, monkeypatch)
             assert set(np.rint(whole - unseen).ravel()) <= {0, 1}
 
 
+@pytest.mark.slow
 def test_the_metric_resumes_and_replays_bit_for_bit(make_config, tmp_path, cut_short):
     config = make_config()
     circuits.train(config, tmp_path / "whole.h5", progress=False).close()
@@ -226,6 +227,7 @@ def test_runs_of_earlier_versions_resume_without_the_metric_and_show_the_share(t
     assert "warning: 33.3 to 50 % of the test inputs of seeds 0, 1 are in the training set" in out
 
 
+@pytest.mark.slow
 def test_each_seed_stores_its_own_unseen_test_set_and_everything_reads_it(make_config, tmp_path, capsys):
     config = make_config(task__test_unseen=True, model__width=4, epochs=1)
     with circuits.train(config, tmp_path / "run.h5", progress=False) as run:

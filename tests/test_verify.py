@@ -386,6 +386,7 @@ def test_a_verification_is_frozen():
         verify(dnf(1)).name = "other"
 
 
+@pytest.mark.slow
 def test_only_the_conditions_load_sympy():
     program = (
         "import sys, circuits.constructions as c\n"

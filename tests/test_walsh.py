@@ -238,6 +238,7 @@ def test_other_models_have_what_applies_to_them(other_run):
     assert len(figures(other_run, found)) >= 4
 
 
+@pytest.mark.slow
 def test_a_hidden_layer_whose_readout_is_not_linear_gives_the_values_of_its_neurons(tmp_path, make_config):
     config = make_config(model={"kind": "mlp", "widths": [6, 5], "activation": "tanh"}, epochs=30, seeds=[0])
     path = tmp_path / "deep.h5"
@@ -352,6 +353,7 @@ def test_more_bits_than_can_be_listed_are_refused_by_name_and_left_out_otherwise
         assert "walsh" not in circuits.analyze(run)
 
 
+@pytest.mark.slow
 def test_the_slider_of_the_spectrum_keeps_the_seed_and_shows_each_checkpoint(tiny_run, exact):
     figure = figures(tiny_run, exact)[0]
     steps = figure.layout.sliders[0].steps

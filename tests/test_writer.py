@@ -204,6 +204,7 @@ def test_a_killed_run_resumes_to_the_bits_of_an_uninterrupted_one(tmp_path, make
     whole.close()
 
 
+@pytest.mark.slow
 def test_a_kill_while_the_plan_is_changed_loses_nothing(path, config):
     code = (
         "import sys, os; from pathlib import Path; from circuits.checkpoints.run import Run\n"
