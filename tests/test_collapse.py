@@ -140,10 +140,10 @@ def test_a_collapsed_network_is_dead_in_every_measurement(dead):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("checkpoints", ["-1:", "-3:"])
+@pytest.mark.parametrize("checkpoints", ["-1:", "-2:"])
 def test_a_collapsed_network_is_dead_in_what_is_made_on_request(checkpoints, dead):
     results = circuits.analyze(
-        dead, "certify", "exact", "representation", options=Options(checkpoints=checkpoints, time_limit=0.5)
+        dead, "certify", "exact", "representation", options=Options(checkpoints=checkpoints, time_limit=0.2)
     )
     last = {name: result.isel(step=-1) for name, result in results.items() if name != "phases"}
     assert (last["certify"]["verdict"] == "collapsed").all()
@@ -329,7 +329,7 @@ def test_of_an_earlier_run_collapse_is_computed_again_and_said(dead, dead_path, 
     capsys.readouterr()
     remark = "before the present definition of collapse"
     for words in (
-        ["show"], ["verify"], ["verify", "--certify"], ["verify", "--json"], ["analyze", "--exact"],
+        ["show"], ["verify"], ["verify", "--certify"], ["verify", "--json"], ["analyze", "--exact", "--time-limit", "0.2"],
         ["analyze", "--faithfulness"], ["analyze", "--subnetwork", "--final", "median"], ["analyze", "--norms"],
     ):  # fmt: skip
         for path, count in ((old, 1), (dead_path, 0)):

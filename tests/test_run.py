@@ -2,6 +2,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -162,12 +163,13 @@ def test_a_wrong_or_damaged_file_gets_one_line_that_names_it(tmp_path, tiny_path
 def test_a_run_is_read_by_another_process_while_it_is_written(tmp_path, make_config):
     path = tmp_path / "live.h5"
     config = tmp_path / "config.json"
-    config.write_text(make_config(epochs=4000, name="live").to_json())
+    config.write_text(make_config(epochs=2500, name="live").to_json())
     code = f"import circuits, json; circuits.train(circuits.config.read_config({str(config)!r}), {str(path)!r})"
     writer = subprocess.Popen([sys.executable, "-c", "import circuits.config; " + code])
     try:
         while not path.exists():
             assert writer.poll() is None
+            time.sleep(0.002)
         run = circuits.open(path)
         seen = [run.n_checkpoints]
         while not run.refresh().is_complete:
@@ -179,6 +181,7 @@ def test_a_run_is_read_by_another_process_while_it_is_written(tmp_path, make_con
                 assert np.isfinite(run.parameters["W"].values).all()
                 assert np.isfinite(run.metrics["train_loss"].values).all()
             assert writer.poll() in (None, 0)
+            time.sleep(0.01)
         assert len(set(seen)) > 5
         assert writer.wait() == 0
         run.close()
@@ -250,6 +253,7 @@ def test_two_runs_of_a_live_file_see_it_grow(tmp_path, make_config):
     try:
         while not path.exists():
             assert writer.poll() is None
+            time.sleep(0.002)
         first = circuits.open(path)
         while not first.is_complete:
             second = circuits.open(path)
@@ -258,6 +262,7 @@ def test_two_runs_of_a_live_file_see_it_grow(tmp_path, make_config):
             assert (second.parameters["W"][: len(W)].values == W.values).all()
             first.refresh()
             assert writer.poll() in (None, 0)
+            time.sleep(0.01)
         assert writer.wait() == 0
     finally:
         writer.kill()

@@ -148,7 +148,7 @@ def test_a_fresh_file_without_checkpoints_opens(tmp_path, make_config):
 @pytest.mark.slow
 def test_a_live_file_opens_again_and_again(tmp_path, make_config):
     path, config = tmp_path / "live.h5", tmp_path / "config.json"
-    config.write_text(make_config(epochs=3000, name="live").to_json())
+    config.write_text(make_config(epochs=2000, name="live").to_json())
     code = (
         "import circuits, circuits.config, sys; circuits.train(circuits.config.read_config(sys.argv[1]), sys.argv[2])"
     )
@@ -158,6 +158,7 @@ def test_a_live_file_opens_again_and_again(tmp_path, make_config):
     try:
         while not path.exists():
             assert writer.poll() is None
+            time.sleep(0.002)
         seen = []
         while writer.poll() is None:
             with circuits.open(path) as run:

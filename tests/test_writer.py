@@ -189,6 +189,7 @@ def test_a_killed_run_resumes_to_the_bits_of_an_uninterrupted_one(tmp_path, make
         process = subprocess.Popen([sys.executable, "-c", code, str(description), str(path)])
         while not path.exists() or circuits.checkpoints.lock.writer_pid(path) != process.pid:
             assert process.poll() is None, "finished before it could be killed"
+            time.sleep(0.002)
         time.sleep(delay)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
