@@ -11,7 +11,7 @@ RUNTIME := $(VENV)/.runtime
 DEV     := $(VENV)/.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test slow tests long lint format types docs wheel check torture bench mutation studies clean
+.PHONY: help install demo test tests long lint format types docs wheel check torture bench mutation studies clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -44,12 +44,9 @@ export PYTHONDONTWRITEBYTECODE :=
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(len(os.sched_getaffinity(0)) + 1 if hasattr(os, "sched_getaffinity") else os.cpu_count() + 1)')
 
 test: $(DEV) ## every test that is marked neither slow nor long
-	$(BIN)/pytest -m "not slow and not long" -n $(WORKERS) --dist loadfile
+	$(BIN)/pytest -m "not slow and not long" -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-slow: $(DEV) ## the tests marked slow: those that take seconds
-	$(BIN)/pytest -m slow -n $(WORKERS) --dist loadfile --no-loadscope-reorder
-
-tests: $(DEV) ## the tests of `test` and `slow` in one run
+tests: $(DEV) ## every test that is not marked long: those of `test`, and those marked slow
 	$(BIN)/pytest -m "not long" -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 long: $(DEV) ## the tests marked long: the papers' claims at full size, and campaigns (4 minutes)

@@ -3,14 +3,15 @@
 Workers start together and need the same kernels, so each of them would compile for half a minute.
 """
 
-import fcntl
+from fcntl import LOCK_EX, flock
 from functools import wraps
 from pathlib import Path
 
+from numba.core.caching import NullCache
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.dispatcher import Dispatcher
 
-HELD = set()  # kernels that this process compiles now; one that calls itself is compiled while it is compiled
+HELD = set()  # the kernel that this process compiles now; those that it calls are compiled under its lock
 
 
 def lock_kernels(folder: Path) -> None:
@@ -21,10 +22,10 @@ def lock_kernels(folder: Path) -> None:
     def compile_alone(self, signature):
         name = f"{self.py_func.__module__}.{self.py_func.__qualname__}"
         with global_compiler_lock:  # before the file's lock, or two threads could wait for each other
-            if name in HELD:
+            if HELD or isinstance(self._cache, NullCache):
                 return compile_plainly(self, signature)
             with (folder / f"{name}.lock").open("w") as file:
-                fcntl.flock(file, fcntl.LOCK_EX)
+                flock(file, LOCK_EX)
                 HELD.add(name)
                 try:
                     return compile_plainly(self, signature)

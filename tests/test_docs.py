@@ -46,12 +46,12 @@ def run_in_place(measured, tmp_path, monkeypatch):
 
 
 DOCUMENTS = ["README.md", *(f"docs/{page}.md" for page in ("getting-started", "training", "run-file", "analysis"))]
-LONG = ("README.md", "docs/getting-started.md", "docs/run-file.md")
+SLOW = ("README.md", "docs/getting-started.md", "docs/run-file.md")
 
 
 @pytest.mark.parametrize(
     "document",
-    [pytest.param(page, marks=pytest.mark.slow) if page in LONG else page for page in DOCUMENTS],
+    [pytest.param(page, marks=pytest.mark.slow) if page in SLOW else page for page in DOCUMENTS],
 )
 def test_the_examples_of_the_documents_run(document, run_in_place):
     with circuits.open("checkpoints/merrill-2023.h5") as run:

@@ -118,9 +118,9 @@ def test_labels_of_parity_are_the_patterns_of_the_relevant_bits_also_where_targe
             assert found.names[label] == "".join("+" if row[bit] > 0 else "-" for bit in bits)
 
 
-@pytest.mark.slow
-def test_labels_of_modular_arithmetic_are_the_results(modular_path):
-    with circuits.open(modular_path) as run:
+def test_labels_of_modular_arithmetic_are_the_results(tmp_path):
+    config = circuits.preset("modular-31").replace(task__p=7, model__widths=(12, 9), epochs=0, seeds=[0, 1])
+    with circuits.train(config, tmp_path / "a.h5", progress=False) as run:
         found = cluster_labels(run, 1)
         data = run.data(1)
         assert [int(found.names[label]) for label in found.of_example] == data["train_targets"].values.tolist()

@@ -254,15 +254,17 @@ def test_two_runs_of_a_live_file_see_it_grow(tmp_path, make_config):
         while not path.exists():
             assert writer.poll() is None
             time.sleep(0.002)
-        first = circuits.open(path)
+        first, seen = circuits.open(path), set()
         while not first.is_complete:
             second = circuits.open(path)
+            seen.add(second.n_checkpoints)
             assert second.n_checkpoints >= first.n_checkpoints
             W = first.parameters["W"]
             assert (second.parameters["W"][: len(W)].values == W.values).all()
             first.refresh()
             assert writer.poll() in (None, 0)
             time.sleep(0.01)
+        assert len(seen) > 3
         assert writer.wait() == 0
     finally:
         writer.kill()

@@ -189,7 +189,6 @@ def test_the_prepared_path_tells_unseen_test_inputs_apart(tmp_path, monkeypatch)
             assert set(np.rint(whole - unseen).ravel()) <= {0, 1}
 
 
-@pytest.mark.slow
 def test_the_metric_resumes_and_replays_bit_for_bit(make_config, tmp_path, cut_short):
     config = make_config()
     circuits.train(config, tmp_path / "whole.h5", progress=False).close()

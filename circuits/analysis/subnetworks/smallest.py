@@ -8,8 +8,8 @@ The program minimizes the sum of k_i, where k_i is 1 if neuron i is kept, otherw
 
 - Row of an input x: the sum of the kept terms is at least 0 if f(x) > 0, at most 0 if f(x) < 0, and equal to 0 if
   f(x) = 0. All three hold up to rounding errors (`Subsets`).
-- Cover of an input x with f(x) ≠ 0: at least one kept neuron fires at x, and its u_i has the sign of f(x). Without
-  covers, the empty subset (every k_i is 0) would satisfy the program, so no bound on the sum of k_i could be proved.
+- Cover of an input x with f(x) ≠ 0: at least one kept neuron whose u_i has the sign of f(x) fires at x, up to rounding
+  errors. Without covers, the empty subset (every k_i is 0) would satisfy the program, and no bound could be proved.
 - Forbidden subset: the solution must differ from one given subset.
 
 At first, the program has all covers but few rows. The solver HiGHS looks for a solution of at most one neuron. If there
@@ -139,7 +139,8 @@ def smallest_subnetwork(
         return Smallest(no_neurons, 0)
     best = all_neurons if start is None or not agrees(W, b, u, inputs, start) else start
     terms = rounding_terms(W, b, u, reach_of(inputs))
-    may_fire = (np.abs(u).astype(np.float64)[:, None] * before_relu > -terms[:, None]).T
+    with np.errstate(over="ignore", invalid="ignore"):  # far below 0
+        may_fire = (np.abs(u).astype(np.float64)[:, None] * before_relu > -terms[:, None]).T
     program = Subsets(contributions, may_fire * np.sign(u), terms, _signs(W, b, u, inputs, all_neurons))
     order = pruning_order(incoming_norms(W, b, u))
     for n_kept in (int(best.sum()) * 2**power for power in range(len(u).bit_length())):
@@ -170,7 +171,7 @@ class Subsets:
     """The integer program that finds the fewest neurons that alone give the whole network's sign on every input.
 
     - `contributions` (example, neuron) has c_j = u_j relu(w_j·x + b_j): neuron j adds c_j to the output at input x.
-    - `effects` (example, neuron) has the sign of u_j, or 0 where neuron j cannot fire, whatever the rounding errors.
+    - `effects` (example, neuron) has the sign of u_j if |u_j| (w_j·x + b_j) > -t_j (neuron j may fire at x), else 0.
     - `terms` (neuron,) has t_j, the bound of the rounding error of c_j, for all inputs (`rounding_terms`).
     - `signs` (example,) has σ, the sign of the whole network's output at input x: 1, -1 or 0.
 
@@ -181,7 +182,7 @@ class Subsets:
     A forward pass with only the neurons of K computes the output once more, as a number r. K has sign 0 if |r| ≤ T,
     otherwise the sign of r. Both numbers sum rounded c_j, so each has a rounding error of at most T, and |r - s| ≤ 2T.
     So every K with sign σ satisfies the rows. If σ = 0, then |r| ≤ T, so |s| ≤ 3T. Else σ r > T, so σ s > -T ≥ -3T.
-    In that case the exact output has the sign σ too, so a neuron of K fires whose u_j has this sign: K covers x.
+    If σ ≠ 0, the exact output has the sign σ too, so a neuron of K whose u_j has this sign fires at x: K covers x.
     """
 
     def __init__(
@@ -196,7 +197,7 @@ class Subsets:
         self.terms, self.signs, self.scale = terms, signs[counted], largest[counted]
         self.contributions = contributions[counted]
         self.wanted = self.signs != 0
-        self.covers = (signs[:, None] * effects > 0)[counted & (signs != 0)].astype(np.float64)
+        self.covers = (self.signs[:, None] * effects[counted] > 0)[self.wanted].astype(np.float64)
         self.weight = (np.abs(self.contributions) / self.scale[:, None]).max(axis=0, initial=0.0)  # (neuron,)
         closest = np.argsort(np.abs(self.contributions.sum(axis=1)) / self.scale, kind="stable")
         self.random = generator("exact")
@@ -295,10 +296,9 @@ def measure(run: Run, options: SearchOptions, *, progress: bool = False) -> xr.D
     checkpoints = requested_checkpoints(run, options)
     agreement_sets = [examples_of(run, index, options.agreement_set)[0] for index in range(len(run.seeds))]
     require(run, is_one_relu_layer)
-    width = last_layer(run.config).width
     shape = len(checkpoints), len(run.seeds)
     size, bound, prefix = (np.full(shape, np.nan) for _ in range(3))
-    proved, kept = np.zeros(shape, bool), np.zeros((*shape, width), bool)
+    proved, kept = np.zeros(shape, bool), np.zeros((*shape, last_layer(run.config).width), bool)
     for place, net in one_by_one(run, checkpoints, what="smallest subnetworks", progress=progress):
         active = active_mask(run, place[1], int(checkpoints[place[0]]), options)
         prefix[place] = np.nan if active is None else active.sum()
