@@ -95,7 +95,7 @@ def test_every_figure_and_the_page_of_another_task_say_nothing_about_parity_nor_
 
 @pytest.mark.slow
 def test_so_do_the_pictures_of_its_hidden_layer(majority):
-    pytest.importorskip("sklearn")
+    pytest.importorskip("sklearn", reason="t-SNE needs scikit-learn; `make install` has it")
     result = circuits.analyze(majority, "representation", options=Options(checkpoints="-2:"))
     drawn = sections(majority, result)["representation"].figures
     assert len(drawn) == 4

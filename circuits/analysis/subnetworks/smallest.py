@@ -130,7 +130,7 @@ def smallest_subnetwork(
     (array([ True, False, False]), 1)
     """
     deadline = monotonic() + time_limit
-    before_relu = preactivations(W.astype(np.float64), b.astype(np.float64), inputs)
+    before_relu = preactivations(W.astype(np.float64), b.astype(np.float64), inputs)  # (neuron, example)
     contributions = np.ascontiguousarray((u.astype(np.float64)[:, None] * np.maximum(before_relu, 0.0)).T)
     if not np.isfinite(contributions).all():
         return None
@@ -139,8 +139,8 @@ def smallest_subnetwork(
         return Smallest(no_neurons, 0)
     best = all_neurons if start is None or not agrees(W, b, u, inputs, start) else start
     terms = rounding_terms(W, b, u, reach_of(inputs))
-    with np.errstate(over="ignore", invalid="ignore"):  # far below 0
-        may_fire = (np.abs(u).astype(np.float64)[:, None] * before_relu > -terms[:, None]).T
+    with np.errstate(over="ignore", invalid="ignore"):  # products far below 0 may overflow
+        may_fire = (np.abs(u).astype(np.float64)[:, None] * before_relu > -terms[:, None]).T  # (example, neuron)
     program = Subsets(contributions, may_fire * np.sign(u), terms, _signs(W, b, u, inputs, all_neurons))
     order = pruning_order(incoming_norms(W, b, u))
     for n_kept in (int(best.sum()) * 2**power for power in range(len(u).bit_length())):
