@@ -40,8 +40,8 @@ demo: $(RUNTIME) ## train, analyze and show Merrill et al. 2023, full size; reus
 # Modules are compiled when they are first imported. Keep them, also where a shell forbids it: many processes share them.
 export PYTHONDONTWRITEBYTECODE :=
 
-# One test in four waits for another process or the disk, so there is a worker more than there are cores.
-WORKERS ?= $(shell $(PYTHON) -c 'import os; print(len(os.sched_getaffinity(0)) + 1 if hasattr(os, "sched_getaffinity") else os.cpu_count() + 1)')
+# One test in four waits for another process or the disk, so there are two workers more than there are cores.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(len(os.sched_getaffinity(0)) + 2 if hasattr(os, "sched_getaffinity") else os.cpu_count() + 2)')
 
 test: $(DEV) ## every test that is marked neither slow nor long
 	$(BIN)/pytest -m "not slow and not long" -n $(WORKERS) --dist loadfile --no-loadscope-reorder

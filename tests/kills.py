@@ -115,7 +115,7 @@ def read_live(path: Path, whole: Path) -> None:
                 if n:
                     at = n - 1
                     assert (run.parameters["W"][at].values == expected[at]).all(), f"checkpoint {at}"
-                time.sleep(0.002)
+                time.sleep(0.01)
 
 
 def torture(n_seeds: int, kind: str, buffered: int, n_kills: int, random_: random.Random, folder: Path) -> Counter:

@@ -185,11 +185,12 @@ def test_an_imported_run_is_no_run_of_this_machine_and_so_not_resumed_unasked(pl
 @pytest.mark.parametrize(
     "folder",
     [
-        pytest.param("results", marks=pytest.mark.slow),
+        "results",
         f"results/{CONFIGURATION}",
-        pytest.param(".", marks=pytest.mark.slow),
+        ".",
     ],
 )
+@pytest.mark.slow
 def test_any_folder_above_one_configuration_will_do(place, tmp_path, monkeypatch, capsys, folder):
     monkeypatch.chdir(tmp_path)
     assert main(["convert", "parity-nn", folder, "--out", "run.h5", "--quiet"]) == 0

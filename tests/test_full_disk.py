@@ -55,9 +55,14 @@ def resumed_equals(path, whole):
 
 
 @pytest.mark.parametrize(
-    "kind", [pytest.param("sgd", marks=pytest.mark.long), pytest.param("adamw", marks=pytest.mark.slow)]
+    ("kind", "stride"),
+    [
+        pytest.param("sgd", 1, marks=pytest.mark.long),
+        pytest.param("adamw", 1, marks=pytest.mark.long),
+        pytest.param("adamw", 5, marks=pytest.mark.slow),
+    ],
 )
-def test_a_refusal_at_every_single_write_of_a_short_run_loses_nothing(tmp_path, make_config, monkeypatch, capsys, kind):
+def test_a_refusal_at_any_write_of_a_short_run_loses_nothing(tmp_path, make_config, monkeypatch, capsys, kind, stride):
     data = make_config(epochs=2).model_dump(mode="json")
     data["optimizer"] = {"kind": kind}
     data["checkpoints"]["optimizer_state_every"] = 1
@@ -69,7 +74,7 @@ def test_a_refusal_at_every_single_write_of_a_short_run_loses_nothing(tmp_path, 
     empty, tried = tmp_path / "empty.h5", set()
     layout.create(empty, config, {}, numbers, initial_state(config))
     n_refused = 0
-    for place in range(10_000):
+    for place in range(0, 10_000, stride):
         calls = iter(range(10**6))
 
         def counted(plain, calls=calls, place=place):
@@ -105,8 +110,8 @@ def test_a_refusal_at_every_single_write_of_a_short_run_loses_nothing(tmp_path, 
             assert (run.parameters["W"].values == whole.parameters["W"][:n].values).all()
         resumed_equals(path, whole)
     with capsys.disabled():
-        print(f"\n{kind}: refused at each of {n_refused} writes, which left {len(tried)} different states")
-    assert n_refused > 40
+        print(f"\n{kind}: refused at {n_refused} writes, one in {stride}, which left {len(tried)} different states")
+    assert n_refused > 40 / stride
     whole.close()
 
 
@@ -129,7 +134,7 @@ def test_a_file_system_that_is_full_at_any_place_of_a_run_loses_nothing(tmp_path
     config, description, whole = plan
     used = whole.path.stat().st_blocks * 512
     stopped = []
-    for place, size in enumerate(np.linspace(3e4, 0.95 * used, 8).astype(int)):
+    for place, size in enumerate(np.linspace(3e4, 0.95 * used, 5).astype(int)):
         small = tmp_path / f"small-{place}"
         with mounted(small, size):
             path = small / "run.h5"
@@ -153,7 +158,7 @@ def test_a_file_system_that_is_full_at_any_place_of_a_run_loses_nothing(tmp_path
             stopped.append(n)
             subprocess.run(["mount", "-o", "remount,size=60m", str(small)], check=True)
             resumed_equals(path, whole)
-    assert len(stopped) >= 5
+    assert len(stopped) >= 3
     assert max(stopped) > min(stopped)
 
 

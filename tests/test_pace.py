@@ -113,7 +113,8 @@ def test_what_triggers_a_change_does_not_depend_on_the_checkpoints_kept(tmp_path
     assert (when % config.steps_per_epoch == 0).all()
 
 
-@pytest.mark.parametrize("kind", ["sgd", pytest.param("adamw", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["sgd", "adamw"])
 def test_a_run_that_waits_for_an_event_resumes_bit_for_bit_from_any_checkpoint(tmp_path, make_config, kind, cut_short):
     change = {"value": 0.2, "train_accuracy": 0.7, "delay_epochs": 3}
     optimizer = {"kind": kind, "lr": RATES[kind]}

@@ -93,7 +93,8 @@ def by_convolution(whole: np.ndarray, bias: float, relevant_bits) -> np.ndarray:
     return result
 
 
-@pytest.mark.parametrize("seed", [3, pytest.param(4, marks=pytest.mark.slow), pytest.param(5, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [3, 4, 5])
 def test_with_37_other_bits_the_series_is_right_to_a_millionth(seed):
     random = generator("test", seed)
     whole = random.integers(-150, 151, 40)

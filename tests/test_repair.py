@@ -72,6 +72,7 @@ def killed(tmp_path, killed_once):
     return path
 
 
+@pytest.mark.slow
 def test_plain_tools_refuse_the_file_before_and_open_it_after(killed, tiny_run):
     with pytest.raises(OSError, match="already open for write"):
         h5py.File(killed)

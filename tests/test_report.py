@@ -19,6 +19,7 @@ from circuits.analysis.measurement import Measurement
 from circuits.analysis.measurements import analyze, usual
 from circuits.analysis.networks.phases import phase_checkpoints
 from circuits.analysis.options import Options
+from circuits.analysis.results import results_of
 from circuits.analysis.sidecar import write_sidecar
 from circuits.checkpoints.writer import Writer
 from circuits.figures.page import report as module
@@ -267,17 +268,18 @@ def test_a_measurement_without_figures_of_its_own_is_drawn_all_the_same(tiny_run
 
 
 @pytest.mark.slow
-def test_the_page_draws_what_the_sidecar_holds_of_measurements_on_request(analyzed_path, tmp_path):
-    path, sidecar = tmp_path / "a.h5", tmp_path / "a.analysis.nc"
-    shutil.copy(analyzed_path, path)
-    shutil.copy(analyzed_path.with_suffix(".analysis.nc"), sidecar)
+def test_the_page_draws_what_the_sidecar_holds_of_measurements_on_request(tiny_path, tmp_path):
+    path, sidecar, usual_ones = tmp_path / "a.h5", tmp_path / "a.analysis.nc", tmp_path / "usual.nc"
+    shutil.copy(tiny_path, path)
     with circuits.open(path) as run:
+        results_of(run)
+        shutil.copy(sidecar, usual_ones)
         names, brief = ("certify", "representation", "exact"), Options(time_limit=0.2)
         found = circuits.analyze(run, *names, options=brief)
         write_sidecar(run, found, brief)
         here = Page(report(run, options=brief).read_text())
         other = Page(report(run, options=Options(norm="path", time_limit=0.2)).read_text())
-        shutil.copy(analyzed_path.with_suffix(".analysis.nc"), sidecar)
+        shutil.copy(usual_ones, sidecar)
         without = Page(report(run).read_text())
     usual = [name for name in without.texts("h2") if name != "Caveats"]
     shown = [name for name in here.texts("h2") if name != "Caveats"]

@@ -24,10 +24,10 @@ def jobs(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["sgd", "adamw"])
+@pytest.mark.parametrize("kind", [pytest.param("sgd", marks=pytest.mark.long), "adamw"])
 @pytest.mark.parametrize("name", CASES)
 def test_no_cut_loses_a_checkpoint_or_a_bit(name, kind, tmp_path, jobs):
-    n_cuts, case = 12, Case(name, kind, tmp_path / "case", jobs)
+    n_cuts, case = 6, Case(name, kind, tmp_path / "case", jobs)
     there = [cut for cut in case.cuts if cut[0] >= case.first_with_file]
     chosen = random.Random(0).sample(there, min(n_cuts, len(there)))
     assert len(chosen) == n_cuts
