@@ -21,7 +21,7 @@ from registered import only_own  # noqa: E402
 import circuits  # noqa: E402
 
 LONGEST = [
-    f"test_{name}.py" for name in ("full_disk", "torn", "report", "studies", "collapse", "kills", "repair", "digests")
+    f"test_{name}.py" for name in ("studies", "report", "kills", "torn", "full_disk", "collapse", "repair", "digests")
 ]
 
 settings.register_profile("patient", deadline=None)  # the first example may wait for a compiler

@@ -116,7 +116,7 @@ def test_the_margin_of_every_pattern_is_the_enumerated_one(case, method):
 
 @pytest.mark.slow
 @given(networks(most_inputs=16, most_neurons=9))
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_the_milp_finds_the_enumerated_margin_up_to_sixteen_inputs(case):
     W, b, u, relevant_bits = case
     by_milp, by_inputs = (

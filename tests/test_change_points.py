@@ -249,7 +249,9 @@ def test_the_interval_of_a_lag_holds_the_truth_and_misses_it_on_either_side():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("shared", [-0.5, 0.0, 0.5])
+@pytest.mark.parametrize(
+    "shared", [pytest.param(-0.5, marks=pytest.mark.long), 0.0, pytest.param(0.5, marks=pytest.mark.long)]
+)
 def test_the_interval_of_a_lag_holds_the_truth_as_often_as_the_documentation_says(shared):
     above, below = missed_lags(500, shared, 0.2)
     assert above + below <= 0.065 + 0.02

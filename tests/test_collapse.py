@@ -329,9 +329,8 @@ def test_of_an_earlier_run_collapse_is_computed_again_and_said(dead, dead_path, 
     capsys.readouterr()
     remark = "before the present definition of collapse"
     for words in (
-        ["show"], ["verify"], ["verify", "--certify"], ["verify", "--json"],
-        ["analyze", "--exact", "--time-limit", "0.2"], ["analyze", "--faithfulness"],
-        ["analyze", "--subnetwork", "--final", "median"], ["analyze", "--norms"],
+        ["show"], ["verify", "--certify"], ["verify", "--json"], ["analyze", "--exact", "--time-limit", "0.2"],
+        ["analyze", "--subnetwork", "--final", "median"],
     ):  # fmt: skip
         for path, count in ((old, 1), (dead_path, 0)):
             assert main([words[0], str(path), *words[1:]]) == (4 if words[0] == "verify" else 0)

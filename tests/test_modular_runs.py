@@ -54,6 +54,11 @@ def answered(*words, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "path",
+    [name if name in ("mlp", "transformer") else pytest.param(name, marks=pytest.mark.long) for name in MODELS],
+    indirect=True,
+)
 def test_a_page_from_the_sidecar_is_the_page_measured_anew(path, tmp_path):
     assert pages.from_sidecar(path, tmp_path) == pages.measured(path, tmp_path)
 

@@ -213,7 +213,7 @@ def test_one_that_was_edited_and_sealed_again_stops_nothing(change, run, written
 )
 def test_provenance_and_attributes_of_any_type_stop_nothing(value, measurement, run, written, capsys):
     content = written.read_bytes()
-    for where in ("options", "run_fingerprint", "warnings", "odd"):
+    for where in ("options", "run_fingerprint", "warnings"):
         written.write_bytes(content[: -sidecar.SEAL_BYTES])
         with h5py.File(written, "r+") as file:
             file["norms"].attrs[where] = value
