@@ -40,17 +40,18 @@ demo: $(RUNTIME) ## train, analyze and show Merrill et al. 2023, full size; reus
 # Modules are compiled when they are first imported. Keep them, also where a shell forbids it: many processes share them.
 export PYTHONDONTWRITEBYTECODE :=
 
-# One test in four waits for another process or the disk, so there are two workers more than there are cores.
-WORKERS ?= $(shell $(PYTHON) -c 'import os; print(len(os.sched_getaffinity(0)) + 2 if hasattr(os, "sched_getaffinity") else os.cpu_count() + 2)')
+# One quick test in four waits for another process or the disk, and more of the slow ones: so there are spare workers.
+CORES ?= $(shell $(PYTHON) -c 'import os; print(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())')
+PYTEST := $(BIN)/pytest --dist loadfile --no-loadscope-reorder -n
 
 test: $(DEV) ## every test that is marked neither slow nor long
-	$(BIN)/pytest -m "not slow and not long" -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+	$(PYTEST) $(shell expr $(CORES) + 1) -m "not slow and not long"
 
 tests: $(DEV) ## every test that is not marked long: those of `test`, and those marked slow
-	$(BIN)/pytest -m "not long" -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+	$(PYTEST) $(shell expr $(CORES) + 2) -m "not long"
 
 long: $(DEV) ## the tests marked long: the papers' claims at full size, and campaigns (4 minutes)
-	$(BIN)/pytest -m long -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+	$(PYTEST) $(shell expr $(CORES) + 2) -m long
 
 lint: $(DEV) ## ruff: rules and formatting
 	$(BIN)/ruff check .

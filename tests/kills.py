@@ -40,7 +40,7 @@ def config_of(n_seeds: int, kind: str, n_kills: int) -> circuits.Config:
     data["model"] |= {"width": 16}
     data["optimizer"] = {"kind": kind}
     data["checkpoints"] |= {"optimizer_state_every": 7}
-    epochs = max(500, 50 * n_kills) // (1 if kind == "sgd" else 10)
+    epochs = max(350, 50 * n_kills) // (1 if kind == "sgd" else 10)
     return parse(data | {"batch_size": 8, "seeds": list(range(n_seeds)), "epochs": epochs})
 
 
