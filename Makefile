@@ -11,7 +11,7 @@ RUNTIME := $(VENV)/.runtime
 DEV     := $(VENV)/.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test tests long lint format types docs wheel check torture bench mutation studies clean
+.PHONY: help install demo test tests long lint format types docs wheel check beside-tests torture bench mutation studies clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -70,9 +70,10 @@ docs: $(DEV) ## build docs/_build/html, warnings are errors, works offline
 wheel: $(DEV) ## build wheel and sdist, install the wheel into an empty venv elsewhere and try it there
 	.ci/wheel $(BIN)/python
 
-check: lint types ## everything that CI runs
-	$(MAKE) --jobs=2 tests wheel
-	$(MAKE) docs
+check: lint ## everything that CI runs; one core's worth beside the tests
+	$(MAKE) --jobs=2 tests beside-tests
+
+beside-tests: types wheel docs
 
 torture: $(DEV) ## every write cut at every byte (2 hours), 500 kills, 10,000 damaged files, 3,000 certificates, counts printed
 	$(BIN)/python tests/torn/cuts.py

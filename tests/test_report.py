@@ -189,7 +189,7 @@ def test_a_run_without_a_hidden_layer_still_gets_its_curves(tmp_path, make_confi
 
 @pytest.mark.parametrize("seeds", [[0], pytest.param([0, 1], marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
-    "epochs", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)]
+    "epochs", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.long)]
 )
 def test_a_run_with_few_checkpoints_or_seeds_still_gets_a_page(tmp_path, make_config, epochs, seeds, monkeypatch):
     only_own(monkeypatch)

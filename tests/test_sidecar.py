@@ -205,7 +205,9 @@ def test_one_that_was_edited_and_sealed_again_stops_nothing(change, run, written
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("measurement", ["norms", "subnetwork"], ids=["measured again", "kept"])
+@pytest.mark.parametrize(
+    "measurement", ["norms", pytest.param("subnetwork", marks=pytest.mark.long)], ids=["measured again", "kept"]
+)
 @pytest.mark.parametrize(
     "value",
     [np.arange(5), np.zeros(0), 3, True, b"\xff", np.array([b"a", b"b"]), "evil\x1b[31m", np.float16(1)],
