@@ -50,7 +50,7 @@ test: $(DEV) ## every test that is marked neither slow nor long
 tests: $(DEV) ## every test that is not marked long: those of `test`, and those marked slow
 	$(PYTEST) $(shell expr $(CORES) + 2) -m "not long"
 
-long: $(DEV) ## the tests marked long: the papers' claims at full size, and campaigns (4 minutes)
+long: $(DEV) ## the tests marked long: the papers' claims at full size, and campaigns
 	$(PYTEST) $(shell expr $(CORES) + 2) -m long
 
 lint: $(DEV) ## ruff: rules and formatting
