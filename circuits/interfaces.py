@@ -37,12 +37,14 @@ class PrunableLayer(NamedTuple):
     """A layer whose neurons can be pruned, with functions that read its weights from a network's parameters.
 
     `incoming` gives W (neuron, input) and b (neuron,), the weights into each neuron. `readout` gives the weights
-    (neuron, output) from the neurons to the outputs; it is None if the outputs are not linear in the neurons.
+    (neuron, output) from the neurons to the outputs; it is None if the outputs are not linear in the neurons. `axis` is
+    the neurons' axis in the hook point's value: -1, or -2 for attention heads, whose values are vectors.
     """
 
     width: int
     incoming: Callable[[Mapping[str, np.ndarray]], tuple[np.ndarray, np.ndarray]]
     readout: Callable[[Mapping[str, np.ndarray]], np.ndarray] | None
+    axis: int = -1
 
 
 def untouched(name: str, value: Any) -> Any:
@@ -80,6 +82,21 @@ class Task(Part, ABC):
     @abstractmethod
     def signature(self) -> Signature:
         """Inputs and outputs of a network for this task."""
+
+    @property
+    def has_numbers(self) -> bool:
+        """Whether targets are numbers (regression), so that no output is right or wrong."""
+        return False
+
+    @property
+    def has_data(self) -> bool:
+        """Whether the data are given, not drawn, and at hand, so that a resume can compare them with the run's."""
+        return False
+
+    @property
+    def unregistered(self) -> str | None:
+        """What to do, as a sentence, if the `kind` of a run's task is not registered here; otherwise None."""
+        return None
 
     @property
     def marks(self) -> dict[str, str]:
@@ -120,11 +137,19 @@ class Model(Part, ABC):
     """Whether `torch.vmap` can run the model over the parameters of many networks."""
     noise_at: ClassVar[str] = "hook_input"
     """The hook point where input noise is added."""
+    reads_anything: ClassVar[bool] = False
+    """Whether the model takes the inputs and outputs of any task, since nothing is known of its own."""
+    is_recorded: ClassVar[bool] = False
+    """Whether the model is a module that a caller's own loop trains, so that this package cannot train it."""
     relu_parameters: ClassVar[tuple[str, str, str] | None] = None
     """Names of W, b, u if the model is exactly uᵀ relu(W x + b)."""
     kind: str
     init_scale: PositiveFloat = 1.0
     """Factor α that multiplies all initial parameters, biases included (Liu, Michaud and Tegmark 2023)."""
+
+    def supplied(self, module: torch.nn.Module) -> Model:
+        """Return this model with the torch module that computes its outputs; only for a recorded model."""
+        raise NotImplementedError
 
     @abstractmethod
     def shapes(self, signature: Signature) -> Shapes:
@@ -137,6 +162,16 @@ class Model(Part, ABC):
     @abstractmethod
     def forward(self, parameters: Mapping[str, torch.Tensor], inputs: torch.Tensor, tap: Tap = untouched) -> Any:
         """Outputs (example,) or (example, class) for inputs (example, input); hook values pass through `tap`."""
+
+    @property
+    def unregistered(self) -> str | None:
+        """What to do, as a sentence, if the `kind` of a run's model is not registered here; otherwise None."""
+        return None
+
+    @property
+    def no_outputs(self) -> str | None:
+        """Why outputs cannot be computed here, and what to do, as a sentence; None if they can."""
+        return None
 
     @property
     def can_prepare(self) -> bool:

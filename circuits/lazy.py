@@ -41,7 +41,7 @@ def renamed_keyword(former: str, now: str) -> Callable[[Function], Function]:
 def lazy(
     package: str, renamed: Mapping[str, str] = {}
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
-    """The `__getattr__`, `__dir__` and `__all__` of a package.
+    """The `__getattr__`, `__dir__` and `__all__` of a package; `dir` lists the public names and `__version__`.
 
     `package` is the package's `__name__`. `renamed` maps former names, accepted for one version, to new names.
 
@@ -67,7 +67,7 @@ def lazy(
         namespace[name] = value
         return value
 
-    return get, lambda: [*namespace, *places], sorted(places)
+    return get, lambda: sorted({*places, *(name for name in namespace if name == "__version__")}), sorted(places)
 
 
 def declared(source: str) -> dict[str, tuple[str, str]]:

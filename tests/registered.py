@@ -6,7 +6,7 @@ from circuits.registry import MEASUREMENTS
 
 OWN = {
     "phases", "subnetwork", "norms", "faithfulness", "progress", "constructions", "walsh", "certify", "representation",
-    "exact", "fourier",
+    "exact", "fourier", "ablation",
 }  # fmt: skip
 
 

@@ -4,6 +4,8 @@ A preset has one config, or several, such as one per weight decay or width. If a
 called PRESET/NAME, and its run file is PRESET/NAME.h5.
 """
 
+from collections.abc import Mapping
+
 from circuits.config import Config
 from circuits.errors import InputError, nearest
 from circuits.registry import PRESETS, lookup
@@ -40,8 +42,13 @@ def preset_configs(name: str) -> dict[str, Config]:
     ['merrill-2023']
     """
     value = lookup(PRESETS, name, "preset").load()()
-    configs = [value] if isinstance(value, Config) else value
-    return {config.name: config for config in configs}
+    if isinstance(value, Config):
+        configs = {name: value}
+    elif isinstance(value, Mapping):
+        configs = {f"{name}/{part}": config for part, config in value.items()}
+    else:
+        configs = {config.name: config for config in value}
+    return {key: one if one.name == key else one.replace(name=key) for key, one in configs.items()}
 
 
 def preset_seconds(name: str) -> int:

@@ -41,14 +41,31 @@ def resolve_config(
     circuits.errors.InputError: there is no 'epochs.x' in the config. 'epochs' has no fields.
     """
     if preset is not None and file is not None:
-        raise InputError(f"Preset '{preset}' and --config {file} both give a config. Pass only one.")
+        raise InputError(f"Preset '{preset}' and the config file {file} both give a config. Pass only one.")
     if file is not None:
         start = read_config(file)
     elif preset is not None:
         start = preset_named(preset)
     else:
-        start = parse({"task": {"kind": next(iter(TASKS))}, "model": {"kind": next(iter(MODELS))}})
+        start = as_config({})
     return overridden(start, overrides)
+
+
+def as_config(value: Config | Mapping[str, Any] | str) -> Config:
+    """A config from a config, from the name of a preset, or from a dictionary of fields.
+
+    In a dictionary, a missing `task` or `model` is that of `resolve_config()`, the default.
+
+    Examples
+    --------
+    >>> as_config("merrill-2023").name, as_config({"task": {"kind": "parity", "k": 2}}).task.k
+    ('merrill-2023', 2)
+    """
+    if isinstance(value, str):
+        return preset_named(value)
+    if isinstance(value, Mapping):
+        return parse({"task": {"kind": next(iter(TASKS))}, "model": {"kind": next(iter(MODELS))}} | dict(value))
+    return value
 
 
 def overridden(config: Config, overrides: Mapping[str, Any]) -> Config:
@@ -67,6 +84,8 @@ error then says that there is no 'model.width', leave out one of the two.
     for key, value in overrides.items():
         _refuse_unknown(data, key)
         part, _, name = key.partition(".")
+        if key in PARTS and isinstance(value, str):  # a kind alone
+            value = _default_part(part, value)
         if name == "kind" and data[part]["kind"] != value:
             data[part] = _default_part(part, value)
         assign(data, key, value)
