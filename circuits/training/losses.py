@@ -4,14 +4,16 @@ A network with one output is right on an example if output times target (±1) is
 network with one logit per class is right if the target's logit exceeds every other logit, so a tie is wrong.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 
+from circuits.checkpoints.layout import UNSEEN_ACCURACY
 from circuits.collapse import LARGEST_OUTPUT, is_collapsed, largest_output
 from circuits.config import Config
+from circuits.errors import InputError
 from circuits.training.unseen import unseen_accuracy
 
 
@@ -23,7 +25,7 @@ def per_example(outputs: torch.Tensor, targets: torch.Tensor, config: Config) ->
     `loss` names the loss to compute. Its `loss_dtype` is the precision, or its `dtype` if `loss_dtype` is None.
     """
     outputs = outputs.to(getattr(torch, config.loss_dtype or config.dtype))
-    if outputs.ndim == targets.ndim:
+    if outputs.ndim == targets.ndim and config.loss != "other":
         targets = targets.to(outputs.dtype)
         match config.loss:
             case "hinge":
@@ -32,6 +34,8 @@ def per_example(outputs: torch.Tensor, targets: torch.Tensor, config: Config) ->
                 return (outputs - targets).square()
             case "cross_entropy":
                 return F.softplus(-outputs * targets)  # -log of the sigmoid of f(x) y
+    if config.loss == "other":
+        raise InputError("The run's loss is a function of its own training loop, which the run file does not hold.")
     if config.loss == "mse":
         return (outputs - F.one_hot(targets, outputs.shape[-1])).square().mean(dim=-1)
     return -outputs.log_softmax(dim=-1).gather(-1, targets[..., None]).squeeze(-1)
@@ -78,19 +82,40 @@ class Examples(NamedTuple):
 
 
 def metrics_of(
-    config: Config, examples: Examples, outputs: torch.Tensor, test_outputs: torch.Tensor
+    config: Config,
+    examples: Examples,
+    outputs: torch.Tensor,
+    test_outputs: torch.Tensor,
+    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
 ) -> dict[str, float]:
-    """Metrics of one network, such as losses and accuracies, from its outputs on the training and the test examples."""
+    """Metrics of one network, such as losses and accuracies, from its outputs on the training and the test examples.
+
+    `loss` is the mean loss as a function of (outputs, targets), by default that of the config. The metrics of an empty
+    test set, and accuracies if targets are numbers, are NaN.
+    """
     _, targets, _, test_targets, marks, unseen = examples
+
+    def mean_loss(outputs: torch.Tensor, targets: torch.Tensor) -> float:
+        if not len(targets):
+            return float("nan")
+        return (
+            per_example(outputs, targets, config).double().mean() if loss is None else loss(outputs, targets)
+        ).item()
+
+    if config.task.has_numbers:
+        losses = {"train_loss": mean_loss(outputs, targets), "test_loss": mean_loss(test_outputs, test_targets)}
+        largest = largest_output(outputs.detach().cpu().numpy(), False)
+        none = dict.fromkeys(("train_accuracy", "test_accuracy", "train_zero_outputs"), float("nan"))
+        return losses | none | {LARGEST_OUTPUT: largest} | ({} if unseen is None else {UNSEEN_ACCURACY: float("nan")})
     classes = outputs.ndim > targets.ndim
     largest = largest_output(outputs.detach().cpu().numpy(), classes)
     alive = not is_collapsed(largest)  # a collapsed network has no right answers
     correct, test_correct = right(outputs, targets) & alive, right(test_outputs, test_targets) & alive
     metrics = {
-        "train_loss": per_example(outputs, targets, config).double().mean().item(),
-        "test_loss": per_example(test_outputs, test_targets, config).double().mean().item(),
+        "train_loss": mean_loss(outputs, targets),
+        "test_loss": mean_loss(test_outputs, test_targets),
         "train_accuracy": correct.sum().item() / len(targets),
-        "test_accuracy": test_correct.sum().item() / len(test_targets),
+        "test_accuracy": test_correct.sum().item() / len(test_targets) if len(test_targets) else float("nan"),
         "train_zero_outputs": float(undecided(outputs, targets).sum().item()),
         LARGEST_OUTPUT: largest,
     }
