@@ -17,10 +17,11 @@ from pydantic import Field, SerializeAsAny, ValidationError, field_validator, mo
 
 from circuits.config_base import NonNegativeFloat, NonNegativeInt, Part, PositiveInt
 from circuits.errors import InputError, nearest
+from circuits.field_errors import problem
 from circuits.interfaces import Model, PrunableLayer, Shapes, Task
 from circuits.optimizers import SGD, Optimizer
 from circuits.registry import METRICS, MODELS, OPTIMIZERS, TASKS, lookup
-from circuits.schedules import Stop, WeightDecayChange
+from circuits.schedules import Checkpoints, Stop, WeightDecayChange
 
 PARTS = {"task": TASKS, "model": MODELS, "optimizer": OPTIMIZERS}  # fields whose class follows from their kind
 LONGEST_NAME = 200  # bytes; file systems take 255, and endings are added
@@ -29,25 +30,21 @@ MAX_PARAMETERS = 1 << 28  # numbers in one network; an HDF5 chunk holds at most 
 MAX_INPUTS = 1 << 30  # values in the inputs of one seed, training and test examples together
 
 
-class Checkpoints(Part):
-    """Steps of the checkpoints; they include the first step, by default 0 (the initialization), and the last step."""
-
-    every_epochs: PositiveInt | None = 1
-    """Epochs from one checkpoint to the next."""
-    every_steps: PositiveInt | None = None
-    """Optimizer updates from one checkpoint to the next; instead of every_epochs or in addition to it."""
-    at_steps: tuple[NonNegativeInt, ...] = ()
-    """Further optimizer steps at which a checkpoint is stored."""
-    from_step: NonNegativeInt = 0
-    """First step with a checkpoint. It is above 0 only in a replay, or in a run converted from files of other code."""
-    to_step: NonNegativeInt | None = None
-    """Stop after this step, if the run has not ended before."""
-    optimizer_state_every: PositiveInt | None = None
-    """At every n-th checkpoint, store the optimizer state for replays; n is this number. Plain SGD needs no state."""
-
-
 class Config(Part):
-    """Config of one run: its task, model, optimizer, loss, duration, and the values to store."""
+    """Config of one run: its task, model, optimizer, loss, duration, and the values to store.
+
+    `task`, `model` and `optimizer` are objects, dictionaries with a `kind`, or a kind alone. The default task and model
+    are those of the command line. A field that is a list takes a single item too, such as `seeds=0`. A wrong field
+    raises an `InputError` of one line.
+
+    Examples
+    --------
+    >>> Config(task={"kind": "parity", "k": 2}, epochs=10).model.kind
+    'relu'
+    >>> Config(epoch=10)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    circuits.errors.InputError: config: there is no field 'epoch'. Did you mean 'epochs'? There are: ...
+    """
 
     name: str = "run"
     """Name of the run and, by default, of the run file; a preset sets its own name. A slash separates folders."""
@@ -56,8 +53,9 @@ class Config(Part):
     task: SerializeAsAny[Task]
     model: SerializeAsAny[Model]
     optimizer: SerializeAsAny[Optimizer] = SGD()
-    loss: Literal["hinge", "cross_entropy", "mse"] = "hinge"
-    """hinge: max(0, 1 - output · y), targets y = ±1; cross_entropy and mse: for ±1 or classes. Mean over the batch."""
+    loss: Literal["hinge", "cross_entropy", "mse", "other"] = "hinge"
+    """hinge: max(0, 1 - output · y), targets y = ±1; cross_entropy and mse: for ±1 or classes. Mean over the batch.
+    other: a function of a recorded training loop."""
     loss_dtype: Literal["float32", "float64"] | None = None
     """Precision of the loss; by default the precision of the parameters."""
     batch_size: PositiveInt | None = 32
@@ -82,6 +80,15 @@ class Config(Part):
     dtype: Literal["float32", "float64"] = "float32"
     """Precision of the parameters and of the arithmetic."""
 
+    def __init__(self, **fields: Any) -> None:
+        first = {part: {"kind": next(iter(PARTS[part]))} for part in ("task", "model") if part not in fields}
+        try:
+            super().__init__(**first, **fields)
+        except ValidationError as error:
+            raise InputError(f"config: {one_line(error, fields)}") from None
+
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]  # model_validate raises pydantic's own errors
+
     @field_validator("name", "source")
     @classmethod
     def _prints(cls, value: str) -> str:
@@ -104,6 +111,8 @@ class Config(Part):
     @field_validator(*PARTS, mode="before")
     @classmethod
     def _of_its_kind(cls, value: Any, info: Any) -> Any:  # pydantic.ValidationInfo, which isinstance cannot check
+        if isinstance(value, str):  # a kind alone, with the defaults of its fields
+            value = {"kind": value}
         if not isinstance(value, Mapping):
             return value
         part = str(info.field_name)
@@ -114,18 +123,24 @@ class Config(Part):
     @model_validator(mode="after")
     def _parts_fit(self) -> Config:
         task, model, signature = self.task.kind, self.model.kind, self.task.signature
+        if self.model.reads_anything:
+            return self
         given = "numbers" if signature.d_vocab is None else "tokens"
         if given != self.model.reads:
             raise ValueError(f"the task '{task}' gives {given}, but the model '{model}' reads {self.model.reads}")
         if signature.n_classes is not None and not self.model.gives_classes:
             raise ValueError(f"the task '{task}' has {signature.n_classes} classes, but model '{model}' has one output")
+        if self.loss == "other" and not self.model.is_recorded:
+            raise ValueError("loss 'other' belongs to a recorded training loop: use hinge, cross_entropy or mse")
+        if self.task.has_numbers and self.loss in ("hinge", "cross_entropy"):
+            raise ValueError(f"loss '{self.loss}' needs signs or classes, but task '{task}' has numbers: use mse")
         if signature.n_classes is not None and self.loss == "hinge":
             raise ValueError(f"loss 'hinge' needs targets ±1, but task '{task}' has classes: use cross_entropy or mse")
         return self
 
     @model_validator(mode="after")
     def _metrics_apply(self) -> Config:
-        for name in self.metrics:
+        for name in () if self.model.is_recorded else self.metrics:
             if lookup(METRICS, name, "metric").needs_prunable_layer and not self.prunable_layers:
                 raise ValueError(f"metric '{name}' needs a prunable layer; the model '{self.model.kind}' has none")
         if len(set(self.metrics)) != len(self.metrics):
@@ -164,12 +179,13 @@ class Config(Part):
     @property
     def batch(self) -> int:
         """Examples per update, at most the size of the training set."""
-        return self.task.train_size if self.batch_size is None else min(self.batch_size, self.task.train_size)
+        size = max(1, self.task.train_size)
+        return size if self.batch_size is None else min(self.batch_size, size)
 
     @property
     def steps_per_epoch(self) -> int:
         """Optimizer updates in one pass over the training set."""
-        return -(-self.task.train_size // self.batch)
+        return max(1, -(-self.task.train_size // self.batch))
 
     @property
     def total_steps(self) -> int:
@@ -241,9 +257,24 @@ class Config(Part):
         4
         """
         data = self.model_dump(mode="json")
+        for part in PARTS:  # an object may hold more than its fields, such as arrays
+            if not any(key.partition("__")[0] == part for key in changes):
+                data[part] = getattr(self, part)
         for key, value in changes.items():
             assign(data, key.replace("__", "."), value)
         return parse(data)
+
+    def resume_hint(self, path: str | Path) -> str:
+        """What continues the run in the file `path`: a command, or a call in the caller's own training loop."""
+        if self.model.is_recorded:
+            return f"circuits.record({str(path)!r}, …, resume=True) in its training loop"
+        return f"circuits train --resume --out {path}"
+
+    def with_module(self, module: Any) -> Config:
+        """A copy whose outputs the torch module computes, for the config of a recorded run."""
+        if not self.model.is_recorded:
+            raise InputError(f"The model '{self.model.kind}' computes its own outputs, so it takes no module.")
+        return self.model_copy(update={"model": self.model.supplied(module)})
 
     def to_json(self) -> str:
         """JSON that `circuits train --config` accepts; reading it back gives an equal config."""
@@ -271,10 +302,14 @@ def parse(data: Any, where: str | Path = "config") -> Config:
     Traceback (most recent call last):
     circuits.errors.InputError: config: task: k = 50 relevant bits do not fit in n = 40 inputs
     """
+    for part in ("task", "model") if isinstance(data, Mapping) else ():
+        if part not in data:
+            raise InputError(f"{where}: '{part}' is missing" if where else f"'{part}' is missing")
     try:
         return Config.model_validate(data)
     except ValidationError as error:
-        raise InputError(f"{where}: {one_line(error, data)}" if where else one_line(error, data)) from None
+        line = one_line(error, data).removeprefix("config: ")
+        raise InputError(f"{where}: {line}" if where else line) from None
 
 
 def read_config(path: str | Path) -> Config:
@@ -306,6 +341,8 @@ def assign(data: dict[str, Any], key: str, value: Any) -> None:
     """
     *parents, leaf = key.split(".")
     place = data
+    if key in PARTS and isinstance(value, str):  # a kind alone
+        value = {"kind": value}
     for parent in parents:
         if not isinstance(place.get(parent), dict):
             raise InputError(f"There is no '{key}' in the config. {nearest(parent, place)}")
@@ -313,23 +350,6 @@ def assign(data: dict[str, Any], key: str, value: Any) -> None:
     if leaf == "kind" and place.get("kind") != value:
         place.clear()
     place[leaf] = value
-
-
-_WORDING = {
-    **dict.fromkeys(("int_parsing", "int_type", "int_from_float"), "must be a whole number"),
-    **dict.fromkeys(("float_parsing", "float_type"), "must be a number"),
-    **dict.fromkeys(("bool_parsing", "bool_type"), "must be true or false"),
-    "finite_number": "must be a finite number",
-    "string_type": "must be text",
-    "tuple_type": "must be a list",
-    "model_type": "must be an object with its fields",
-    "literal_error": "must be one of {expected}",
-    "greater_than": "must be more than {gt}",
-    "greater_than_equal": "must be at least {ge}",
-    "less_than": "must be less than {lt}",
-    "less_than_equal": "must be at most {le}",
-    "too_short": "needs {min_length} or more values",
-}
 
 
 def _fields_beside(data: Any, place: tuple[int | str, ...]) -> list[str]:
@@ -363,10 +383,9 @@ def one_line(error: ValidationError, data: Any = None) -> str:
         return f"there is no field '{field}'{hint}"
     if first["type"] == "missing":
         return f"'{field}' is missing"
-    text = first["msg"].removeprefix("Value error, ")
-    if first["type"] in _WORDING:
-        text = _WORDING[first["type"]].format(**first.get("ctx", {}))
-    shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool | type(None)) else ""
+    text = problem(first)
+    is_plain = isinstance(given, str | int | float | bool | type(None)) and f"'{given}'" not in text
+    shown = f" (given: {given!r})" if is_plain else ""
     more = len(error.errors()) - 1
     line = f"{field + ': ' if field else ''}{text[0].lower() + text[1:]}{shown}"
     return f"{line.rstrip('.')}; and {more} more" if more else line

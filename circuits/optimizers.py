@@ -12,11 +12,12 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from circuits.config_base import Decay, NonNegativeFloat, NonNegativeInt, Part, PositiveFloat
+from circuits.errors import InputError
 
 if TYPE_CHECKING:
     import torch
@@ -173,3 +174,24 @@ class RMSProp(Optimizer):
             weight_decay=self.weight_decay,
             momentum=self.momentum,
         )
+
+
+class RecordedOptimizer(Optimizer):
+    """The optimizer, or the optimizers, of a recorded training loop; the run file keeps their whole state."""
+
+    kind: Literal["recorded"] = "recorded"
+    lr: NonNegativeFloat = 0.0
+    """Learning rate of the first parameter group when recording began."""
+    weight_decay: NonNegativeFloat = 0.0
+    """Weight decay of the first parameter group when recording began."""
+    classes: tuple[str, ...] = ()
+    """Class of each optimizer, such as torch.optim.AdamW."""
+
+    def summary(self) -> dict[str, Any]:
+        """The classes of the loop's optimizers, and the rates of the first; nothing if the recorder was given none."""
+        names = [name.rpartition(".")[2] for name in self.classes]
+        rates = {"lr": self.lr, "weight_decay": self.weight_decay} if names else {}
+        return {"classes": ", ".join(names) or "not given"} | rates
+
+    def made(self, parameters: Iterable[torch.Tensor]) -> torch.optim.Optimizer:
+        raise InputError("The optimizer 'recorded' belongs to your own loop. Choose one of the others to train here.")

@@ -1,4 +1,4 @@
-"""Changes of weight decay, at a given epoch or step or once an accuracy is reached; and early stops.
+"""Schedules: the steps of checkpoints, changes of weight decay (at an epoch, a step or an accuracy), and early stops.
 
 Fuangkawinsombut 2024, section 3.1, raises weight decay after memorization. Ahmed 2024, chapter 5, removes it early or
 late, or introduces it late. If a change waits for an accuracy, the accuracy of each seed is checked at the end of every
@@ -18,6 +18,23 @@ if TYPE_CHECKING:
     import numpy as np
 
 Accuracy = Annotated[float, Field(gt=0, le=1)]
+
+
+class Checkpoints(Part):
+    """Steps of the checkpoints; they include the first step, by default 0 (the initialization), and the last step."""
+
+    every_epochs: PositiveInt | None = 1
+    """Epochs from one checkpoint to the next."""
+    every_steps: PositiveInt | None = None
+    """Optimizer updates from one checkpoint to the next; instead of every_epochs or in addition to it."""
+    at_steps: tuple[NonNegativeInt, ...] = ()
+    """Further optimizer steps at which a checkpoint is stored."""
+    from_step: NonNegativeInt = 0
+    """First step with a checkpoint. It is above 0 only in a replay, or in a run converted from files of other code."""
+    to_step: NonNegativeInt | None = None
+    """Stop after this step, if the run has not ended before."""
+    optimizer_state_every: PositiveInt | None = None
+    """At every n-th checkpoint, store the optimizer state for replays; n is this number. Plain SGD needs no state."""
 
 
 class WeightDecayChange(Part):

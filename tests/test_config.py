@@ -85,7 +85,7 @@ def test_a_new_kind_drops_the_fields_of_the_old_one():
         ("{", "is not JSON"),
         ("[]", "must be an object"),
         ("{}", "'task' is missing"),
-        ('{"task": {}}', "needs a 'kind'"),
+        ('{"task": {}, "model": {"kind": "relu"}}', "needs a 'kind'"),
     ],
 )
 def test_a_bad_config_file_is_named_in_one_line(tmp_path, text, message):

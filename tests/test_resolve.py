@@ -29,7 +29,7 @@ def test_a_part_of_a_new_kind_begins_with_its_defaults():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"preset": "merrill-2023", "file": "a.json"}, "Preset 'merrill-2023' and --config a.json both give"),
+        ({"preset": "merrill-2023", "file": "a.json"}, "Preset 'merrill-2023' and the config file a.json both give"),
         ({"preset": "fuangkawinsombut-2024-widths"}, "has 20 configs: .* Name one, or use preset_configs"),
         ({"preset": "merill-2023"}, r"There is no preset 'merill-2023'\. Did you mean 'merrill-2023'\?"),
         ({"file": "none.json"}, r"none\.json: No such file or directory\. Pass a JSON file"),
