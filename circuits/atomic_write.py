@@ -47,7 +47,7 @@ def written_whole(path: Path, *, replace: bool) -> Iterator[Path]:
             temporary.unlink()  # left by an ended process that had our process id
         temporary.touch(exist_ok=False)
     except OSError as error:
-        why = f"cannot be written ({error.strerror}). Pass --out in a folder that can be written to"
+        why = f"cannot be written ({error.strerror}). Pass another path, in a folder that can be written to"
         raise OSError(error.errno, why, str(path)) from None
     try:
         try:
@@ -94,7 +94,7 @@ def make_folder(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         why = f"the folder {path.parent} cannot be created ({error.strerror})"
-        raise InputError(f"{path} cannot be written: {why}. Pass another --out.") from None
+        raise InputError(f"{path} cannot be written: {why}. Pass another path.") from None
 
 
 def remove_left_behind(path: Path) -> None:

@@ -102,8 +102,8 @@ def test_a_warning_advises_what_can_help(tiny_run, monkeypatch):
     said = "\n".join(found.attrs["warnings"])
     assert found["seconds_left"].sizes == {"step": 1, "seed": 3}
     assert said.count("is undecided at 1 of 1 checkpoints") == 6
-    assert said.count("Pass --time-limit 260.") == 3
-    assert said.count("A longer --time-limit may not decide it") == 3
+    assert said.count("Pass time_limit=260.") == 3
+    assert said.count("A longer time_limit may not decide it") == 3
     assert np.isnan(found["certified_margin"]).all()
 
 

@@ -302,13 +302,13 @@ def test_an_open_network_uses_its_time_and_says_how_much_more_it_needs(monkeypat
 
 def test_what_would_decide_names_a_limit_only_where_one_helps():
     guess = "more (an upper guess from its pace)"
-    assert what_would_decide(0.5, 0.1) == f"The search needs about 0.5 s {guess}. Pass --time-limit 2."
-    assert "Pass --time-limit 1100." in what_would_decide(500.0, 60.0)
-    assert "A longer --time-limit may not decide it" in what_would_decide(1e9, 60.0)
+    assert what_would_decide(0.5, 0.1) == f"The search needs about 0.5 s {guess}. Pass time_limit=2."
+    assert "Pass time_limit=1100." in what_would_decide(500.0, 60.0)
+    assert "A longer time_limit may not decide it" in what_would_decide(1e9, 60.0)
     assert "Pass" not in what_would_decide(1e9, 60.0)
-    short = "The time limit is too short to tell how long the search takes. Pass --time-limit"
-    assert what_would_decide(np.nan, 1.0) == f"{short} 60."
-    assert what_would_decide(np.nan, 3600.0) == f"{short} 7200."
+    short = "The time limit is too short to tell how long the search takes. Pass time_limit"
+    assert what_would_decide(np.nan, 1.0) == f"{short}=60."
+    assert what_would_decide(np.nan, 3600.0) == f"{short}=7200."
 
 
 @pytest.mark.slow

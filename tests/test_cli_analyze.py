@@ -140,7 +140,8 @@ def test_options_reach_the_measurement_and_are_stored(document):
         "checkpoints": ":", "layer": None, "agreement_set": "test", "criterion": "accuracy", "norm": "path",
         "final": "median", "merge_cosine": 0.9, "merge_floor": 0.02, "memorization_threshold": 0.98,
         "generalization_threshold": 0.98, "key_share": None, "walsh_samples": 1024, "walsh_exact_bits": 12,
-        "time_limit": 60.0, "most_checkpoints": None,
+        "time_limit": 60.0, "most_checkpoints": None, "ablation_components": "neurons", "ablation_method": "zero",
+        "ablation_set": "test",
     }  # fmt: skip
     never = document("--subnetwork", "--memorization-threshold", "1")["subnetwork"]
     assert np.isnan(never["memorization_epoch"]).all()
@@ -263,7 +264,10 @@ def test_warnings_go_to_stderr_once(analyzed):
         ([], "circuits analyze needs RUN.h5. `circuits analyze --help` shows its arguments."),
         (["none.h5"], "none.h5 does not exist. There are: run.h5."),
         (["run.h5", "--sunbetwork"], "circuits analyze has no option --sunbetwork. Did you mean --subnetwork?"),
-        (["run.h5", "--checkpoints", "5"], "--checkpoints: '5' is not a Python slice START:STOP:STEP, such as '::10'"),
+        (
+            ["run.h5", "--checkpoints", "5x"],
+            "--checkpoints: '5x' is not a Python slice START:STOP:STEP, such as '::10'",
+        ),
         (["run.h5", "--checkpoints", "::-1"], "checkpoints '::-1': STEP of START:STOP:STEP must be at least 1"),
         (["run.h5", "--checkpoints", "900:"], "run.h5 has 101 checkpoints, so --checkpoints 900: selects none."),
         (["run.h5", "--agreement-set", "al"], "--agreement-set cannot be 'al'. There are: test, train, train+test."),

@@ -172,7 +172,7 @@ def test_outputs_that_cannot_be_made_are_named_with_what_to_do(tiny_path, tmp_pa
     for words in (["analyze", "--norms", "--quiet", "--out", "/proc/a.nc"], ["export", "--out", "/proc/a.npz"]):
         assert main([words[0], str(tiny_path), *words[1:]]) in (1, 2)
         assert "/proc/a.n" in (err := capsys.readouterr().err)
-        assert "Pass --out in a folder that can be written to" in err
+        assert "Pass another --out, in a folder that can be written to" in err
         assert "bug" not in err
     small = ["--model.width", "4", "--epochs", "1", "--quiet", "--out"]
     assert main(["train", "merrill-2023", *small, str(tmp_path / "file" / "a.h5")]) == 2

@@ -212,7 +212,7 @@ def test_kinds_and_fields_are_set_in_any_order(planned, order):
         ("--set task.kk=3", "--set: there is no 'task.kk' in the config. Did you mean 'k'?"),
         ("--set epochs.x=3", "--set: there is no 'epochs.x' in the config. 'epochs' has no fields."),
         ("--set epochs=3.5", "--set: epochs: must be a whole number (given: 3.5)"),
-        ("--set loss=l2", "--set: loss: must be one of 'hinge', 'cross_entropy' or 'mse' (given: 'l2')"),
+        ("--set loss=l2", "--set: loss: must be one of 'hinge', 'cross_entropy', 'mse' or 'other' (given: 'l2')"),
         (
             "--set model.kind=linaer",
             "--set: model: there is no model 'linaer'. Did you mean 'linear'? There are: ",

@@ -208,7 +208,7 @@ def test_numbers_beyond_floats_are_words_and_null(answer, monkeypatch):
         ("RUN --k 3", "--k is for a construction, but RUN is a run. Leave the flag out."),
         ("RUN --biases k-1", "--biases is for a construction, but RUN is a run. Leave the flag out."),
         ("RUN --seed 9", "RUN has no seed 9. It has: 0, 1, 2."),
-        ("RUN --checkpoint 40", "RUN has 5 checkpoints, so checkpoint 40 does not exist. Pass 0..4, or -1"),
+        ("RUN --checkpoint 40", "RUN has 5 checkpoints, so checkpoint 40 does not exist. Pass 0..4, -1"),
         ("RUN --subnetwork activ", "There is no subnetwork 'activ'. Did you mean 'active'? There are: active."),
         ("threshold --k 30", "k = 30 relevant bits and 31 neurons make 2^30 × 31 values; the limit is"),
         ("", "circuits verify needs NAME|RUN.h5."),

@@ -153,7 +153,7 @@ def test_every_public_name_is_there():
     ("name", "k", "options", "message"),
     [
         ("dnff", 3, {}, r"There is no construction 'dnff'\. Did you mean 'dnf'\?"),
-        ("dnf", None, {}, r"dnf needs k, the number of relevant bits: pass --k 3\."),
+        ("dnf", None, {}, r"dnf needs k, the number of relevant bits: pass k=3\."),
         ("dnf", 0, {}, r"k = 0 is not possible: 2\^k AND gates are built for k in 1\.\.16\."),
         ("dnf", 17, {}, r"k = 17 is not possible"),
         ("threshold", 0, {}, r"k = 0 is not possible: threshold\(k\) is built for k in 1\.\.1000\."),

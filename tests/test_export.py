@@ -89,7 +89,7 @@ def test_no_file_is_replaced_unasked_and_none_is_left_behind(run):
     path = circuits.export(run)
     before = path.read_bytes()
     with pytest.raises(
-        circuits.InputError, match=r"step28\.npz exists\. Pass --overwrite to replace it, or --out for another file\."
+        circuits.InputError, match=r"step28\.npz exists\. Pass overwrite=True to replace it, or another path\."
     ):
         circuits.export(run, path, checkpoint=0)
     assert path.read_bytes() == before
@@ -117,7 +117,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(run, monkeypatch):
     [
         ("--format npy", "There is no format 'npy'. Did you mean 'npz'? There are: npz, safetensors, torch."),
         ("--seed 9", "tiny.h5 has no seed 9. It has: 0, 1, 2."),
-        ("--checkpoint 400", "tiny.h5 has 5 checkpoints, so checkpoint 400 does not exist. Pass 0..4, or -1"),
+        ("--checkpoint 400", "tiny.h5 has 5 checkpoints, so checkpoint 400 does not exist. Pass 0..4, -1"),
         ("--step 8", "tiny.h5 keeps no checkpoint at step 8. The nearest is step 7."),
         ("--checkpoint 1 --step 7", "Pass checkpoint or step, not both."),
         ("--out tiny.h5 --overwrite", "tiny.h5 is the run itself. Pass another --out."),

@@ -32,7 +32,7 @@ def export(
     *,
     format: str | None = None,
     seed: int | None = None,
-    checkpoint: int | None = None,
+    checkpoint: int | str | None = None,
     step: int | None = None,
     overwrite: bool = False,
 ) -> Path:
@@ -49,7 +49,7 @@ def export(
     seed
         Seed of the network; by default the first seed.
     checkpoint, step
-        Index of the checkpoint (negative: from the end), or instead its optimizer step; by default the last checkpoint.
+        Index or name of the checkpoint, as in `Run.state`, or instead its optimizer step; by default the last one.
     overwrite
         Replace an existing file.
 
@@ -76,14 +76,14 @@ def export(
         with open_run(run) as opened:
             return export(opened, path, format=format, seed=seed, checkpoint=checkpoint, step=step, overwrite=overwrite)
     chosen = FORMATS[_format(format, path)]
-    index = run.checkpoint_index(checkpoint, step=step)
+    index = run.checkpoint_index(checkpoint, step=step, seed=seed)
     seed = run.seeds[run.seed_index(seed)]
     place = {"seed": seed, "checkpoint": index, "step": int(run.steps[index]), "epoch": float(run.epochs[index])}
     metadata = {"run": run.path.name, "config": run.config.model_dump(mode="json"), **place}
     beside = run.path.with_name(f"{run.path.stem}-seed{seed}-step{metadata['step']}{chosen.suffix}")
     path = beside if path is None else Path(path)
     if path.exists() and path.samefile(run.path):
-        raise InputError(f"{path} is the run itself. Pass another --out.")
+        raise InputError(f"{path} is the run itself. Pass another path.")
     _write(path, chosen.encode(run.arrays(seed, index), metadata), overwrite)
     return path
 
@@ -104,14 +104,12 @@ def _write(path: Path, content: bytes, overwrite: bool) -> None:
     if overwrite and path.is_file():
         with path.open("rb") as file:
             if file.read(len(SIGNATURE)) == SIGNATURE:
-                raise InputError(
-                    f"{path} is an HDF5 file, such as a run, so it is not overwritten. Pass another --out."
-                )
+                raise InputError(f"{path} is an HDF5 file, such as a run, so it is not overwritten. Pass another path.")
     try:
         with written_whole(path, replace=overwrite) as temporary:
             temporary.write_bytes(content)
     except FileExistsError:
-        raise InputError(f"{path} exists. Pass --overwrite to replace it, or --out for another file.") from None
+        raise InputError(f"{path} exists. Pass overwrite=True to replace it, or another path.") from None
 
 
 def _npz(parameters: Arrays, metadata: dict[str, Any]) -> bytes:

@@ -69,7 +69,7 @@ class RunLock:
                 files = f"the run and {beside}" if os.path.lexists(undo_path(self.path_of_run)) else "the run"
                 raise InputError(
                     f"{self.path_of_run} cannot be written: its lock file {self.path} cannot be created "
-                    f"({error.strerror or error}). Copy {files} to a writable folder, or pass another --out."
+                    f"({error.strerror or error}). Copy {files} to a writable folder, or pass another path."
                 ) from error
             self._refuse_other_file(descriptor)
             try:
@@ -129,9 +129,7 @@ class RunLock:
 
 def being_written(path: Path, holder: str | int) -> InputError:
     """The error for a file that another process is writing; `holder` is the process id, or "(id unknown)"."""
-    return InputError(
-        f"{path} is being written by process {holder}. Wait for it, stop it, or pass --out for another file."
-    )
+    return InputError(f"{path} is being written by process {holder}. Wait for it, stop it, or pass another path.")
 
 
 def lock_path(path: Path) -> Path:

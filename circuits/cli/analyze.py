@@ -18,6 +18,7 @@ from circuits.cli.console import remark, result
 from circuits.cli.flags import Flag, RunFile, Switch, flag_class, flags_of, overlaid, shown
 from circuits.cli.opening import opened_run
 from circuits.cli.parsing import parsed, validated
+from circuits.cli.python_words import in_flags
 from circuits.registry import MEASUREMENTS, load
 from circuits.tabular import count
 
@@ -88,7 +89,7 @@ def command(words: list[str]) -> int:
     of_sidecar = [f"{results.remark}, so it is made anew."] if results.remark else []
     of_results = (line for data in results.datasets.values() for line in data.attrs.get("warnings", ()))
     for warning in dict.fromkeys([*of_sidecar, *phase_remarks(results.datasets["phases"]), *of_results, *of_test_set]):
-        remark(f"warning: {warning}")
+        remark(f"warning: {in_flags(warning)}")
     reused = ", ".join(name for name in results.reused if name != "phases")
     remark(f"Results are in {sidecar}." + (f" {reused}: kept from before; --force measures again." if reused else ""))
     return 0
@@ -101,7 +102,8 @@ def _headline(run: "Run", options: Options) -> str:
     chosen = len(chosen_checkpoints(run, options))
     measured = "" if chosen == run.n_checkpoints else f" ({chosen} of them measured)"
     networks = f"{count(len(run.seeds), 'seed')}, {count(run.n_checkpoints, 'checkpoint')}{measured}"
-    return f"{run.path}: {run.config.name}, {networks}, {n_parameters(run):,} parameters per network"
+    n = n_parameters(run)
+    return f"{run.path}: {run.config.name}, {networks}, {n:,} parameter{'' if n == 1 else 's'} per network"
 
 
 def _flag_class() -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from circuits.analysis.store import strict
+from circuits.cli.python_words import in_flags
 from circuits.constructions.certifying.certificate import what_would_decide
 from circuits.constructions.certifying.certify import certify, float64_output
 from circuits.constructions.certifying.failures import FailureRate, failure_rate
@@ -30,7 +31,7 @@ def certificate(
     lines = [
         "",
         VERDICTS[proof.verdict].format(n=n, limit=time_limit),
-        *([what_would_decide(proof.seconds_left, time_limit)] if proof.verdict == "undecided" else []),
+        *([in_flags(what_would_decide(proof.seconds_left, time_limit))] if proof.verdict == "undecided" else []),
         f"The least parity·output over all inputs is {least}; {_signs(proof.input)} has {proof.margin:.6g}.",
     ]
     parity = int(proof.input[list(proof.relevant_bits)].prod())

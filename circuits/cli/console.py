@@ -28,17 +28,3 @@ def result(*items: str | Table) -> None:
 def remark(text: str) -> None:
     """Print a line to stderr; results go to stdout."""
     print(printable(text), file=sys.stderr, flush=True)
-
-
-def size(n_bytes: int) -> str:
-    """A number of bytes as text, in bytes, kB, MB or GB.
-
-    Examples
-    --------
-    >>> size(252_900_000)
-    '253 MB'
-    """
-    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if n_bytes >= scale:
-            return f"{n_bytes / scale:.3g} {unit}"
-    return f"{n_bytes} bytes"

@@ -6,12 +6,12 @@ from typing import Annotated
 
 import tyro
 
-from circuits.cli.console import remark, result, size
+from circuits.cli.console import remark, result
 from circuits.cli.flags import Switch, shown
 from circuits.cli.parsing import parsed
 from circuits.errors import InputError
 from circuits.registry import CONSTRUCTIONS
-from circuits.tabular import count
+from circuits.tabular import count, size
 
 OF_MODULAR = ("train_fraction",)
 TASK = ("n", "support", "n_train", "n_test", *OF_MODULAR)  # flags that are fields of the run's task

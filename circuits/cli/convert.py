@@ -1,5 +1,6 @@
 """`circuits convert FROM …`: convert existing runs into a run file; each origin has its own flags."""
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -10,6 +11,7 @@ from circuits.cli.console import remark, result
 from circuits.cli.flags import Flag, Switch, flag_class, flags_of, overlaid, picked, shown
 from circuits.cli.opening import in_brief
 from circuits.cli.parsing import parsed, recognized, validated
+from circuits.cli.values import assigned
 from circuits.config import Config
 from circuits.errors import InputError
 from circuits.presets.resolve import resolve_config
@@ -24,6 +26,9 @@ ORIGINS = {
         "Runs of the released code of Merrill et al., and of the thesis.", "circuits.cli.convert:parity_nn"
     ),
     "state-dicts": Entry("Any state dicts, one .pt file per checkpoint.", "circuits.cli.convert:state_dicts"),
+    "weights": Entry(
+        "Published weights: .pt, .pth, .safetensors, .npz; sizes are read.", "circuits.cli.convert:weights"
+    ),
 }
 HELP = """\
 usage: circuits convert FROM [ARGUMENTS]
@@ -36,6 +41,7 @@ from:
 `circuits convert FROM --help` shows the arguments of FROM. Examples:
   circuits convert parity-nn results/n_40/k_3/N_1000/lr_0.1/wd_0.01/width_1000 --out run.h5
   circuits convert state-dicts 'seed{{seed}}/model_{{epoch}}.pt' --model relu --task.k 3 --out run.h5
+  circuits convert weights mod_addition.pth --preset nanda-2023 --task.draw nanda-code --seed 1 --out run.h5
 """
 
 
@@ -98,6 +104,41 @@ class StateDictsFlags(_Start, _Output):
     """Seed of the network, used if the pattern of file names has no {seed}. The seed determines the training set."""
 
 
+@dataclass(kw_only=True)
+class WeightsFlags(_Output):
+    """Convert published weights of one network: one file, or one file per checkpoint.
+
+    FILE is a .pt or .pth of torch (loaded with weights_only=True), .safetensors or .npz, also one that `circuits
+    export` wrote. The command finds a state dict beside losses, an optimizer or a config, and several in a list. It
+    knows the layouts of TransformerLens, of the code of Nanda et al. 2023, of Merrill et al. 2023 and others. Sizes are
+    read from the weights. Flags such as --task.operation x-y, --model.n-heads 4 and --model.activation gelu state what
+    weights do not tell.
+
+    Without a split (in the file, by --train-indices, or by --task.draw), metrics on training and test set are left out.
+    """
+
+    files: Annotated[tuple[Path, ...], tyro.conf.Positional, shown("FILE …")]
+    """The files, one per checkpoint; their names tell the epochs, such as model_100.pt."""
+    preset: Annotated[str | None, shown("NAME")] = None
+    """Take task and optimizer from this preset; its sizes must be those of the weights."""
+    set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="KEY=JSON")] = ()
+    """Set any field of the config, such as batch_size=64; repeat the flag for each field. Fields of task, model and
+    optimizer have flags of their own, such as --task.operation x-y."""
+    inside: Annotated[str | None, shown("KEY")] = None
+    """Dotted keys of the state dict in the file, if it holds several."""
+    epoch: Annotated[int | None, shown("INT")] = None
+    """Epoch of the only network; by default that in the file, in its name, or the length of its list of losses."""
+    seed: Annotated[int | None, shown("INT", "(default: the file's, or 0)")] = None
+    """Seed of the network, and of a draw of its split."""
+    train_indices: Annotated[Path | None, shown("FILE")] = None
+    """Training examples: numbers x·p + y, a mask of all ordered pairs, or the pairs; .npz, .npy, .pt or text."""
+    expect: Annotated[tuple[str, ...], shown("METRIC=VALUE …")] = ()
+    """Metrics that the network must have: train_loss, test_loss, train_accuracy, test_accuracy; loss and accuracy are
+    over all examples."""
+    tolerance: Annotated[float, tyro.conf.arg(metavar="SHARE")] = 0.1
+    """Allowed relative difference from expected losses and from those in the file; a tenth of it for accuracies."""
+
+
 def command(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help"):
         text = HELP.format(origins="\n".join(f"  {name:<12} {entry.help}" for name, entry in ORIGINS.items()))
@@ -132,6 +173,57 @@ def state_dicts(words: list[str]) -> int:
 
     options = picked(flags, "seed", "overwrite")
     return _summarized(from_state_dicts(flags.pattern, flags.out, config, keys=keys, **options))
+
+
+def weights(words: list[str]) -> int:
+    flags = parsed(WeightsFlags, _with_set(words), f"{COMMAND} weights")
+    config = None if flags.preset is None else resolve_config(flags.preset)
+    fields = dict(assigned(word) for word in flags.set)
+    expect = {name: _number(name, text) for name, text in map(_expected, flags.expect)}
+
+    from circuits.convert import from_weights
+
+    options = picked(flags, "inside", "epoch", "seed", "train_indices", "tolerance", "overwrite")
+    converted = from_weights(flags.files, flags.out, config, fields, expect=expect, **options)
+    for line in converted.remarks:
+        begins_with_a_name = {"_", "."} & set(line.split()[0])
+        remark((line if begins_with_a_name else line[0].upper() + line[1:]) + ".")
+    return _summarized(converted.run)
+
+
+def _with_set(words: list[str]) -> list[str]:
+    """The words with `--task.p 59` written as `--set task.p=59`, since the weights tell the kinds of task and model.
+
+    Examples
+    --------
+    >>> _with_set(["a.pt", "--task.draw", "nanda-code", "--model.n-heads=4"])
+    ['a.pt', '--set', 'task.draw=nanda-code', '--set', 'model.n-heads=4']
+    """
+    left, written = iter(words), []
+    for word in left:
+        if not re.match(r"--(task|model|optimizer)\.", word):
+            written.append(word)
+            continue
+        flag, equals, value = word.removeprefix("--").partition("=")
+        value = value if equals else next(left, "")
+        if not value or value.startswith("--"):
+            raise InputError(f"--{flag} needs a value.")
+        written += ["--set", f"{flag}={value}"]
+    return written
+
+
+def _expected(word: str) -> tuple[str, str]:
+    name, equals, text = word.partition("=")
+    if not (name and equals and text):
+        raise InputError(f"--expect {word} is not a pair. Write METRIC=VALUE, such as test_loss=0.004.")
+    return name, text
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"--expect {name}={text}: '{text}' is not a number.") from None
 
 
 def _start(given: _Start) -> Config:

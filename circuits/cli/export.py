@@ -27,8 +27,8 @@ class ExportFlags:
     """Format of the file."""
     seed: Annotated[int | None, shown("INT", "(default: the first)")] = None
     """The seed of the network."""
-    checkpoint: Annotated[int | None, shown("INT", "(default: -1, the last)")] = None
-    """Index of the checkpoint; a negative index counts from the end."""
+    checkpoint: Annotated[int | str | None, shown("INT|NAME", "(default: -1, the last)")] = None
+    """Index of the checkpoint (negative: from the end), or its name: last, best, memorized, generalized."""
     step: Annotated[int | None, shown("INT", "(default: see --checkpoint)")] = None
     """Optimizer step of the checkpoint, instead of its index."""
     out: Annotated[Path | None, shown("PATH", "(default: RUN-seedS-stepT.SUFFIX)")] = None

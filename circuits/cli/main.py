@@ -19,6 +19,7 @@ from functools import partial
 from typing import Any
 
 from circuits import __version__
+from circuits.cli.python_words import in_flags
 from circuits.errors import REMEDIES, InputError, Interrupted, RunError, remedy
 from circuits.printable import printable
 from circuits.registry import Entry, lookup
@@ -74,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with _terminated_as_interrupted(), _out_of_memory_reported_once():
             return _exit_code(words, debug)
     except KeyboardInterrupt as error:  # Ctrl-C while the error is printed
-        return _reported(error)
+        return _reported(error, words)
 
 
 def _exit_code(words: list[str], debug: bool) -> int:
@@ -90,7 +91,7 @@ def _exit_code(words: list[str], debug: bool) -> int:
     except (Exception, KeyboardInterrupt) as error:
         if debug:
             traceback.print_exc()
-        return _reported(error)
+        return _reported(error, words)
 
 
 @contextmanager
@@ -164,7 +165,7 @@ def _help() -> str:
     return HELP.format(commands="\n".join(f"  {name:<12} {entry.help}" for name, entry in COMMANDS.items()))
 
 
-def _reported(error: BaseException) -> int:
+def _reported(error: BaseException, words: list[str]) -> int:
     text = str(error).strip()
     if not isinstance(error, InputError | RunError | Interrupted):  # in these errors, a line break is part of a name
         text = " ".join(text.split())
@@ -178,10 +179,12 @@ def _reported(error: BaseException) -> int:
         )
     elif isinstance(error, OSError) and error.strerror:
         text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-        if error.errno in REMEDIES and "--out" not in error.strerror:
+        if error.errno in REMEDIES and "another path" not in error.strerror:
             text += f". {remedy(error)}{', or pass --out on another disk' if remedy(error) == 'Make room' else ''}."
     elif not isinstance(error, InputError | RunError | OSError):
         text = f"{type(error).__name__}: {text}. This is a bug in circuits; --debug shows where."
+    if isinstance(error, InputError | RunError | OSError):
+        text = in_flags(text, words)
     if len(text) > LONGEST:  # such as the list of a million refused values
         text = f"{text[: LONGEST // 2]} … {text[-LONGEST // 2 :]}"
     print(f"error: {printable(text)}", file=sys.stderr)

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from circuits.cli.console import remark, size
-from circuits.tabular import count
+from circuits.cli.console import remark
+from circuits.tabular import count, size
 
 if TYPE_CHECKING:
     from circuits.checkpoints.run import Run

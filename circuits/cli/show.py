@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from circuits.cli.console import result, size
+from circuits.cli.console import result
 from circuits.cli.flags import RunFile, Switch
 from circuits.cli.parsing import parsed
-from circuits.config import Part
 from circuits.errors import InputError
-from circuits.tabular import count
+from circuits.tabular import count, size
 
 if TYPE_CHECKING:
     from circuits.checkpoints.run import Run
@@ -49,6 +48,11 @@ def command(words: list[str]) -> int:
         if run.n_checkpoints:
             when = measured_phases(run)
             result("", *phase_tables(when)[0], *phase_remarks(when), *loss_remarks(run))
+        config = run.config
+        notes = [
+            note for note in (config.task.unregistered, config.model.unregistered or config.model.no_outputs) if note
+        ]
+        result(*(line for note in notes for line in ("", f"note: {note}")))
         result(*(line for warning in seen_warnings(run) for line in ("", f"warning: {warning}")))
         if flags.follow:
             _follow(run)
@@ -73,6 +77,8 @@ def _verify(path: Path) -> None:
 
 def _follow(run: "Run") -> None:
     """Every second, print a line if there are new checkpoints, until the run is complete or its writer has ended."""
+    from circuits.checkpoints.facts import state_text
+
     n_shown = -1
     while True:
         has_writer = run.writer_pid is not None
@@ -80,7 +86,7 @@ def _follow(run: "Run") -> None:
             n_shown = run.n_checkpoints
             result(_now(run))
         if run.is_complete or not has_writer:
-            result(_state(run))
+            result(state_text(run))
             return
         time.sleep(FOLLOW_SECONDS)
 
@@ -98,19 +104,20 @@ def _now(run: "Run") -> str:
 def _facts(run: "Run") -> dict[str, str]:
     from circuits.analysis.describe import training_text
     from circuits.analysis.networks.unseen import described_test_set
+    from circuits.checkpoints.facts import checkpoints_text, state_text
 
     config = run.config
     versions = [f"{name} {run.versions.get(name, '?')}" for name in ("grokking-circuits", "torch", "numpy")]
     facts = {
         "name": config.name + (f" ({config.source})" if config.source else ""),
-        "state": _state(run),
-        "task": _described(config.task),
-        "model": _described(config.model),
-        "optimizer": _described(config.optimizer),
+        "state": state_text(run),
+        "task": config.task.described(),
+        "model": config.model.described(),
+        "optimizer": config.optimizer.described(),
         "training": ", ".join(training_text(config)),
         "seeds": " ".join(map(str, run.seeds)),
         "test set": described_test_set(run),
-        "checkpoints": _checkpoints(run),
+        "checkpoints": checkpoints_text(run),
         "size": size(run.nbytes),
         "made": f"{run.created}, {', '.join(versions)}",
     }
@@ -128,31 +135,3 @@ def _since(parent: dict[str, Any]) -> str:
     if "neurons" in parent:
         return f"{count(len(parent['neurons']), 'neuron')} of its seed {parent['seed']}, from step 0 on"
     return f"from its step {parent['step']} on"
-
-
-def _state(run: "Run") -> str:
-    if (process := run.writer_pid) is not None:
-        return f"being written by process {process}"
-    if run.stopped_early and run.config.stop is not None:
-        rule = run.config.stop
-        held = f"test accuracy ≥ {rule.test_accuracy:g} held for {count(rule.checkpoints, 'further checkpoint')}"
-        return f"complete, stopped early: {held}"
-    if run.is_complete:
-        return "complete"
-    return f"interrupted; continue: circuits train --resume --out {run.path}"
-
-
-def _checkpoints(run: "Run") -> str:
-    planned = len(run.config.checkpoint_steps())
-    if not run.n_checkpoints:
-        return f"0 of {planned}"
-    steps, epochs = (f"{at[0]:g} to {at[-1]:g}" for at in (run.steps, run.epochs))
-    return f"{run.n_checkpoints} of {planned}, steps {steps}, epochs {epochs}"
-
-
-def _described(part: Part) -> str:
-    """Kind and fields of a config object such as the optimizer, without fields that are None."""
-    fields = part.model_dump(exclude={"kind"}, exclude_none=True)
-    described = ", ".join(f"{name} {value}" for name, value in fields.items())
-    kind = getattr(part, "kind", "")
-    return f"{kind}: {described}" if described else str(kind)

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from circuits.cli.console import remark, result, size
+from circuits.cli.console import remark, result
 from circuits.cli.flags import Switch, arities, flag_class, flags_of, overlaid, picked, shown
 from circuits.cli.opening import in_brief, opened_run
 from circuits.cli.parsing import parsed, recognized, validated
-from circuits.cli.values import is_flag, is_number, is_truth, json_or_text, listed
+from circuits.cli.values import assigned, is_flag, is_number, is_truth, listed
 from circuits.config import Config
 from circuits.errors import InputError, nearest
 from circuits.presets import preset_configs
 from circuits.presets.resolve import overridden, resolve_config
 from circuits.registry import PRESETS
-from circuits.tabular import count
+from circuits.tabular import count, size
 
 if TYPE_CHECKING:
     from circuits.checkpoints.run import Run
@@ -258,7 +258,7 @@ def _starts(name: str | None, given: TrainFlags) -> list[Config]:
         raise InputError("--seed needs --from RUN.h5, to choose a network of that run. To train seeds, pass --seeds.")
     elif given.keep is not None:
         raise InputError("--keep needs --from RUN.h5, to choose neurons of that run. Pass both, or leave --keep out.")
-    elif name in PRESETS and given.config is None and len(configs := preset_configs(name)) > 1:
+    elif name is not None and name in PRESETS and given.config is None and len(configs := preset_configs(name)) > 1:
         return [_changed(config, given.set) for config in configs.values()]
     else:
         start = resolve_config(name, file=given.config)
@@ -277,19 +277,14 @@ def _stored(path: Path, expected: str | None) -> Config:
             raise InputError(
                 f"{path} holds a run of '{stored_name}', not of '{expected}'. Leave the preset out to resume it."
             )
+        if reason := run.config.task.unregistered or run.config.model.unregistered:
+            raise InputError(f"{path} cannot be resumed: {reason}")
         return run.config
 
 
 def _changed(config: Config, assignments: Sequence[str]) -> Config:
     """The config with the changes of `--set KEY=JSON`; a value that is not JSON is taken as text."""
-    values: dict[str, Any] = {}
-    for assignment in assignments:
-        key, equals, text = assignment.partition("=")
-        if not equals:
-            raise InputError(
-                f"--set {assignment} has no value. Write --set KEY=JSON, such as --set task.support=[3,5,9]."
-            )
-        values[key.replace("-", "_")] = json_or_text(text)
+    values = dict(assigned(word) for word in assignments)
     try:
         return overridden(config, values)
     except InputError as error:

@@ -221,3 +221,17 @@ def _plain(value: Any) -> Any:
         words = {"true": True, "false": False, "none": None, "null": None}
         return words[value.lower()] if value.lower() in words else float(value) if is_number(value) else value
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def assigned(word: str) -> tuple[str, Any]:
+    """Key and value of `--set KEY=JSON`; a value that is not JSON is taken as text.
+
+    Examples
+    --------
+    >>> assigned("task.n-train=[3, 5]"), assigned("model.kind=relu")
+    (('task.n_train', [3, 5]), ('model.kind', 'relu'))
+    """
+    key, equals, text = word.partition("=")
+    if not equals:
+        raise InputError(f"--set {word} has no value. Write --set KEY=JSON, such as --set task.support=[3,5,9].")
+    return key.replace("-", "_"), json_or_text(text)

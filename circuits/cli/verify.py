@@ -42,8 +42,8 @@ class VerifyFlags:
     """Bias of the AND gates in the construction dnf: -(k-1) or -(k-2)."""
     seed: Annotated[int | None, shown("INT", "(default: the first)")] = None
     """The seed of a run's network."""
-    checkpoint: Annotated[int | None, shown("INT", "(default: -1, the last)")] = None
-    """Index of the checkpoint; a negative index counts from the end."""
+    checkpoint: Annotated[int | str | None, shown("INT|NAME", "(default: -1, the last)")] = None
+    """Index of the checkpoint (negative: from the end), or its name: last, best, memorized, generalized."""
     subnetwork: Annotated[str | None, shown("{active}", "(default: the whole network)")] = None
     """Verify the active subnetwork: the fewest neurons, largest norm first, that keep all training predictions."""
     certify: Switch = False

@@ -13,9 +13,9 @@ from circuits.errors import InputError
 from circuits.registry import CONSTRUCTIONS, lookup
 
 NEEDED = {
-    "k": "k, the number of relevant bits: pass --k 3",
-    "p": "p, the modulus: pass --p 31",
-    "frequencies": "frequencies: pass --frequencies 1 5 9",
+    "k": "k, the number of relevant bits: pass k=3",
+    "p": "p, the modulus: pass p=31",
+    "frequencies": "frequencies: pass frequencies=[1, 5, 9]",
 }
 
 

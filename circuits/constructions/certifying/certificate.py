@@ -90,18 +90,18 @@ def what_would_decide(seconds_left: float, time_limit: float) -> str:
     Examples
     --------
     >>> what_would_decide(90.0, 60.0)
-    'The search needs about 90 s more (an upper guess from its pace). Pass --time-limit 240.'
+    'The search needs about 90 s more (an upper guess from its pace). Pass time_limit=240.'
     >>> what_would_decide(1e12, 60.0)
-    'The search needs about 3e+04 years more (an upper guess from its pace). A longer --time-limit may not decide it.'
+    'The search needs about 3e+04 years more (an upper guess from its pace). A longer time_limit may not decide it.'
     >>> what_would_decide(float("nan"), 0.1)
-    'The time limit is too short to tell how long the search takes. Pass --time-limit 60.'
+    'The time limit is too short to tell how long the search takes. Pass time_limit=60.'
     """
     if np.isnan(seconds_left):
         longer = max(60.0, 2 * time_limit)
-        return f"The time limit is too short to tell how long the search takes. Pass --time-limit {longer:.10g}."
+        return f"The time limit is too short to tell how long the search takes. Pass time_limit={longer:.10g}."
     guess = "more (an upper guess from its pace)"
     if seconds_left > LONG:
         years = seconds_left / (365.25 * 24 * 3600)
-        return f"The search needs about {years:.1g} years {guess}. A longer --time-limit may not decide it."
+        return f"The search needs about {years:.1g} years {guess}. A longer time_limit may not decide it."
     generous = int(float(f"{time_limit + 2 * seconds_left:.2g}")) + (time_limit + 2 * seconds_left < 10)
-    return f"The search needs about {seconds_left:.2g} s {guess}. Pass --time-limit {generous}."
+    return f"The search needs about {seconds_left:.2g} s {guess}. Pass time_limit={generous}."

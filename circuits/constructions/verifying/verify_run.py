@@ -18,7 +18,7 @@ from circuits.errors import InputError
 def verify_run(
     run: Run,
     seed: int | None = None,
-    checkpoint: int | None = None,
+    checkpoint: int | str | None = None,
     *,
     kept: Bool[np.ndarray, " neuron"] | None = None,
 ) -> Verification:
@@ -29,7 +29,7 @@ def verify_run(
     run
         A run of a parity task and of the model `relu`.
     seed, checkpoint
-        Seed and checkpoint of the network to verify; by default the first seed and the last checkpoint.
+        Seed and checkpoint (index or name) of the network to verify; by default the first seed, the last checkpoint.
     kept
         (neuron,) mask of the neurons to evaluate, for example the result of `circuits.analysis.active_subnetwork`.
 
@@ -50,7 +50,7 @@ def verify_run(
     task = run.config.task
     if task.parity_bits is None:
         raise InputError(f"{run.path} is a run of the task '{task.kind}'. Only a parity task can be verified.")
-    index = run.checkpoint_index(checkpoint)
+    index = run.checkpoint_index(checkpoint, seed=seed)
     seed = run.seeds[run.seed_index(seed)]
     arrays = run.arrays(seed, index)
     network = {short: arrays[name] for short, name in zip("Wbu", names, strict=True)}
