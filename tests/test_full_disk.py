@@ -19,7 +19,7 @@ import pytest
 
 import circuits
 from circuits import atomic_write
-from circuits.checkpoints import layout, writer
+from circuits.checkpoints import layout, overwrite, writer
 from circuits.cli.main import main
 from circuits.config import parse
 from circuits.convert.imported import write_run
@@ -91,6 +91,7 @@ def test_a_refusal_at_any_write_of_a_short_run_loses_nothing(tmp_path, make_conf
         with monkeypatch.context() as patch:
             patch.setattr(h5py.Dataset, "resize", counted(h5py.Dataset.resize))
             patch.setattr(h5py.Dataset, "__setitem__", counted(h5py.Dataset.__setitem__))
+            patch.setattr(overwrite, "_write", counted(overwrite._write))
             patch.setattr(h5py.File, "flush", counted(h5py.File.flush))
             try:
                 circuits.train(None, path, resume=True, progress=False).close()
@@ -178,8 +179,8 @@ def test_a_disk_that_is_nearly_full_keeps_no_sidecar_and_says_so(tmp_path, tiny_
             assert "group_norm" in out or "norm" in out
             assert [line for line in err.splitlines() if not line.startswith("warning")] in (
                 [f"error: {sidecar}: No space left on device. Make room, or pass --out on another disk."],
-                [f"error: {sidecar}: cannot be written (No space left on device). Pass --out in a folder that can be "
-                 "written to"],
+                [f"error: {sidecar}: cannot be written (No space left on device). Pass another --out, in a folder that "
+                 "can be written to"],
             )  # fmt: skip
             assert sorted(left.name for left in small.iterdir()) == ["a.h5", "filler"]
 

@@ -142,7 +142,7 @@ def test_repairing_again_finds_nothing_and_changes_nothing(killed):
 
 @pytest.mark.slow
 def test_a_tail_left_by_a_repair_that_was_killed_itself_is_cut(killed):
-    from circuits.checkpoints.writer import make_writable
+    from circuits.checkpoints.writable import make_writable
 
     make_writable(killed)  # the superblock is done, the tail is not
     assert not was_killed(killed)
@@ -712,7 +712,7 @@ def test_a_cut_superblock_is_completed_only_once_the_file_is_checked(tiny_path, 
     content[44] ^= 1
     path.write_bytes(content)
     with monkeypatch.context() as patch:
-        patch.setattr("circuits.checkpoints.writer.examined", lambda *_, **__: ("unknown", "no process"))
+        patch.setattr("circuits.checkpoints.writable.examined", lambda *_, **__: ("unknown", "no process"))
         with pytest.raises(circuits.InputError, match=r"cannot be checked \(unknown: no process\)"):
             circuits.repair(path)
     assert path.read_bytes() == content

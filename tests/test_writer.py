@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 import circuits
-from circuits.checkpoints import layout
+from circuits.checkpoints import layout, overwrite
 from circuits.checkpoints.recover import lookup3, recover, was_killed
-from circuits.checkpoints.writer import Writer, make_writable
+from circuits.checkpoints.writable import make_writable
+from circuits.checkpoints.writer import Writer
 
 
 def row(config, value):
@@ -102,7 +103,7 @@ def test_a_second_writer_is_refused_by_name(path):
 
 def test_creating_never_overwrites_and_leaves_no_temporary_file(path, config):
     before = path.read_bytes()
-    with pytest.raises(circuits.InputError, match=r"exists\. Pass --resume"):
+    with pytest.raises(circuits.InputError, match=r"exists\. Pass resume=True"):
         layout.create(path, config, {}, {}, {})
     assert path.read_bytes() == before
     assert [other.name for other in path.parent.iterdir() if other.name.endswith(".tmp")] == []
@@ -134,7 +135,7 @@ def test_a_refused_write_says_what_is_saved(path, config, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(h5py.Dataset, "__setitem__", full)
+        patch.setattr(overwrite, "_write", full)
         writer.append(7, 1.0, row(config, 1))
         message = r"writing failed .*No space left.* The first 1 checkpoints are saved; the next 1 need 1 MB"
         with pytest.raises(circuits.RunError, match=message):
@@ -236,7 +237,7 @@ def test_someone_who_looks_for_the_writer_does_not_keep_one_out(path):
 def test_overwrite_replaces_runs_only(tmp_path, config, kind):
     target = tmp_path / "notes"
     target.write_text("mine") if kind == "text" else target.mkdir()
-    with pytest.raises(circuits.InputError, match=r"--overwrite replaces runs only|is a folder"):
+    with pytest.raises(circuits.InputError, match=r"overwrite=True replaces runs only|is a folder"):
         circuits.train(config, target, overwrite=True, progress=False)
     assert target.is_dir() or target.read_text() == "mine"
 

@@ -46,7 +46,7 @@ from circuits.seen import SEEN, seen_inputs
 FORMAT = "circuits-run"
 FORMAT_VERSION = 2
 LIBRARY_VERSIONS = ("v110", "v110")
-LOSSES = {"hinge": "hinge loss", "cross_entropy": "cross-entropy", "mse": "squared error"}
+LOSSES = {"hinge": "hinge loss", "cross_entropy": "cross-entropy", "mse": "squared error", "other": "loss"}
 COMMIT = ("step", "epoch", "seed")  # coordinates in every group of trajectories
 CHUNK_BYTES = 1 << 20
 UNSEEN_ACCURACY = "test_accuracy_unseen"
@@ -82,6 +82,8 @@ def metrics_of(config: Config, some_seen: bool = False) -> dict[str, str]:
     for i, change in enumerate(config.weight_decay_changes):
         if change.awaits:
             metrics[f"decay_change_{i}_step"] = f"step at whose end weight-decay change {i} was triggered; NaN before"
+    if config.model.is_recorded:
+        return metrics | dict.fromkeys(config.metrics, "recorded by the training loop")
     return metrics | {name: lookup(registry.METRICS, name, "metric").help for name in config.metrics}
 
 
@@ -98,7 +100,7 @@ def data_dims(name: str, ndim: int, test_is_shared: bool = True) -> tuple[str, .
     leading = ("seed", "example") if name.startswith("train_") else test
     if ndim > len(leading) + 1:
         raise InputError(f"data '{name}' has too many dimensions ({ndim}). Allowed are: {', '.join(leading)}, input")
-    return (*leading, "input")[:ndim]
+    return (*leading, "output" if name.endswith("_targets") else "input")[:ndim]
 
 
 def size_on_disk(config: Config) -> int:
@@ -131,6 +133,7 @@ def create(
     optimizer_state: State,
     *,
     parent: dict | None = None,
+    data: State | None = None,
     replace: bool = False,
 ) -> None:
     """Write a run file that has no checkpoints yet; the file appears only when it is complete.
@@ -143,13 +146,15 @@ def create(
         Arrays (seed, …) of the optimizer's state before any update, by name; empty for an optimizer without state.
     parent
         Path, fingerprint and step of the parent run, from which this run starts.
+    data
+        Arrays of /data by name, as `run_data` gives them; by default drawn by the config's task.
     replace
         Whether to replace an existing file. If False, an existing file raises InputError.
     """
     try:
         with scratch() as image:  # HDF5 may crash if the disk fills while it creates a file
             with h5py.File(image, "w", libver=LIBRARY_VERSIONS) as file:
-                _write_skeleton(file, config, versions, numerics, optimizer_state, parent)
+                _write_skeleton(file, config, versions, numerics, optimizer_state, parent, data)
             with written_whole(path, replace=replace) as temporary:
                 temporary.unlink()
                 copy_sparse(image, temporary)
@@ -167,20 +172,24 @@ def padded(config: Config, length: int | None = None) -> np.bytes_:
     if len(text) > ATTRIBUTE_BYTES:
         raise InputError(
             f"The config takes {len(text)} bytes, but a run file holds at most {ATTRIBUTE_BYTES}. Pass fewer seeds or "
-            f"at_steps; a single --checkpoints.every-steps can replace many at_steps."
+            f"at_steps; a single checkpoints.every_steps can replace many at_steps."
         )
     return np.bytes_(text.ljust(len(text) + 2048 if length is None else length))
 
 
 def already_there(path: Path) -> InputError:
     """The error for an output file that already exists."""
-    return InputError(
-        f"{path} exists. Pass --resume to continue it, --overwrite to replace it, or --out for another file."
-    )
+    return InputError(f"{path} exists. Pass resume=True to continue it, overwrite=True to replace it, or another path.")
 
 
 def _write_skeleton(
-    file: h5py.File, config: Config, versions: dict, numerics: dict, optimizer_state: State, parent: dict | None
+    file: h5py.File,
+    config: Config,
+    versions: dict,
+    numerics: dict,
+    optimizer_state: State,
+    parent: dict | None,
+    data: State | None,
 ) -> None:
     n_checkpoints = len(config.checkpoint_steps())
     file.attrs["format"] = FORMAT
@@ -209,11 +218,15 @@ def _write_skeleton(
         _link(file, group, dims)
 
     group = _group(file, "data", ("seed",))
-    for name, values in run_data(config):
+    for name, values in run_data(config) if data is None else data.items():
         dims = data_dims(name, values.ndim, config.task.test_is_shared)
         _ensure_scales(file, dims, values.shape)
-        dataset = group.create_dataset(name, data=values)
-        dataset.attrs["digest"] = np.uint64(digest(dataset[()]))
+        if has_values(config, name):
+            dataset = group.create_dataset(name, data=values)
+        else:
+            chunks = _large_chunks(values.shape, values.itemsize)  # empty chunks take no space
+            dataset = group.create_dataset(name, values.shape, values.dtype, chunks=chunks)
+        dataset.attrs["digest"] = np.uint64(digest(values))
         _attach(file, dataset, dims)
         _link(file, group, dims)
     group[SEEN].attrs["long_name"] = "whether the test input is in the seed's training set"
@@ -248,6 +261,20 @@ def _write_skeleton(
     file.attrs["recovery_slack"] = np.int64(0)
 
 
+def has_values(config: Config, name: str) -> bool:
+    """Whether the file stores the values of data/`name`, not only their digest."""
+    return getattr(config.model, "loader", None) is None or name == SEEN
+
+
+def _large_chunks(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
+    """Shape of chunks of at most 512 MiB, of whole entries along the last axes."""
+    chunks, left = [], (1 << 29) // itemsize
+    for length in reversed(shape):
+        chunks.append(max(1, min(length, left)))
+        left //= chunks[-1]
+    return tuple(reversed(chunks))
+
+
 def facts_digest(file: h5py.File) -> int:
     """Digest of the attributes `versions`, `numerics`, `parent` and `created` of a run, which never change."""
     return digest("\n".join(str(file.attrs[name]) for name in ("versions", "numerics", "parent", "created")).encode())
@@ -274,7 +301,7 @@ def of_state(stored: str) -> str:
 def _dims_of_state(config: Config, name: str) -> tuple[str, ...]:
     """Dimension names of an array of the optimizer's state, without "seed". The array "exp_avg.W" has those of W."""
     parameter = name.partition(".")[2]
-    return config.shapes[parameter][0] if parameter else ()
+    return config.shapes[parameter][0] if parameter in config.shapes else ()
 
 
 def _write_digests(file: h5py.File, config: Config, n_checkpoints: int) -> None:

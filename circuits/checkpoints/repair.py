@@ -25,8 +25,9 @@ from circuits.checkpoints.put_back import kept_copy
 from circuits.checkpoints.recover import was_cut, was_killed
 from circuits.checkpoints.run import open_run
 from circuits.checkpoints.undo import has_undo
-from circuits.checkpoints.writer import BUFFERED_CHECKPOINTS, complete, make_writable, open_for_appending, unwrite
-from circuits.config import parse
+from circuits.checkpoints.unregistered import parsed
+from circuits.checkpoints.writable import complete, make_writable, open_for_appending
+from circuits.checkpoints.writer import BUFFERED_CHECKPOINTS, unwrite
 from circuits.errors import InputError, RunError, error_number, refusal, remedy
 
 
@@ -153,7 +154,7 @@ def make_plain(path: Path) -> Repaired:
 
 def _uncommitted(file: h5py.File) -> list[tuple[h5py.Dataset, int]]:
     """Arrays with rows of incomplete checkpoints or optimizer states, each with its number of complete rows."""
-    config = parse(json.loads(file.attrs["config"]))
+    config = parsed(json.loads(file.attrs["config"]), file)
     lengths = {"step": n_committed(file["step"][:], planned_checkpoints(config)), "state_step": 0}
     if "state_step" in file:
         lengths["state_step"] = n_committed(file["state_step"][:], planned_states(config), "state_step")

@@ -119,6 +119,7 @@ def _data(file: h5py.File, config: Config) -> None:
         _find(arrays, f"data/{name}")
     task = config.task
     lengths = {"seed": len(config.seeds), "example": task.train_size, "input": task.signature.n_inputs}
+    lengths["output"] = task.signature.n_classes or 1
     for where, item in arrays.items():
         name = where.removeprefix("data/")
         if name in file:

@@ -24,20 +24,20 @@ import numpy as np
 from circuits.atomic_write import scratch
 from circuits.checkpoints.commits import UNWRITTEN, n_committed, planned_checkpoints, planned_states
 from circuits.checkpoints.digests import METRICS, checksum, digest, metrics_as_rows, row_digests
-from circuits.checkpoints.layout import COMMIT, FORMAT, FORMAT_VERSION, in_file, padded
+from circuits.checkpoints.layout import COMMIT, in_file, of_state, padded
 from circuits.checkpoints.lengths import along_steps, cut_to, uncommitted
 from circuits.checkpoints.lock import RunLock
-from circuits.checkpoints.put_back import REFUSED, copy_of_version_1, put_back
-from circuits.checkpoints.recover import completed, recover, rewrite
+from circuits.checkpoints.overwrite import overwrite, overwrite_rows
+from circuits.checkpoints.put_back import copy_of_version_1, put_back
 from circuits.checkpoints.resume_point import resume_point
-from circuits.checkpoints.sandbox import examined
 from circuits.checkpoints.undo import undoable
-from circuits.config import Config, parse
-from circuits.errors import REMEDIES, InputError, RunError, error_number, refusal, remedy
+from circuits.checkpoints.unregistered import parsed
+from circuits.checkpoints.writable import make_writable, open_for_appending
+from circuits.config import Config
+from circuits.errors import InputError, RunError, refusal, remedy
 
 BUFFERED_CHECKPOINTS = 8
 BUFFERED_SECONDS = 0.5
-GENEROUS_SLACK = 1 << 30  # sparse: takes no room
 
 
 class Writer:
@@ -54,11 +54,15 @@ class Writer:
         The run's lock, if the caller has it already; closing the writer releases it.
     say
         Function that gets one line if checkpoints are dropped or an unusable `.undo` file (metadata copy) is renamed.
+    buffered
+        Checkpoints that `append` holds in memory at most.
 
     Attributes
     ----------
     file
         The open HDF5 file.
+    metric_names
+        Names "metrics/NAME" of a checkpoint's metrics.
     n_checkpoints
         Number of checkpoints completely written so far.
     optimizer_state
@@ -73,9 +77,15 @@ class Writer:
     """
 
     def __init__(
-        self, path: Path, lock: RunLock | None = None, *, say: Callable[[str], object] = lambda text: None
+        self,
+        path: Path,
+        lock: RunLock | None = None,
+        *,
+        say: Callable[[str], object] = lambda text: None,
+        buffered: int = BUFFERED_CHECKPOINTS,
     ) -> None:
-        self.path, self._say = path, say
+        self.path, self._say, self._buffered = path, say, buffered
+        self._state: Callable[[], Mapping[str, np.ndarray]] | None = None
         self._lock = lock or RunLock(path)
         self._pending: list[tuple[int, float]] = []  # step and epoch of each checkpoint in the buffers
         self._buffers: dict[str, np.ndarray] = {}
@@ -83,8 +93,9 @@ class Writer:
         self._abandoned, self._copy = False, None
         self._trajectories: dict[str, h5py.Dataset] = {}
         self._digests: dict[str, h5py.Dataset] = {}
-        self._slots: list[h5py.Group] = []
+        self._slots: list[dict[str, h5py.Dataset]] = []  # arrays of a slot: "sequence", "state/NAME", …
         self.n_checkpoints = 0
+        self.metric_names: tuple[str, ...] = ()
         try:
             self._lock.mark()
             make_writable(path, say)
@@ -102,7 +113,7 @@ class Writer:
 
     def _take_up(self) -> None:
         """Find the checkpoint to continue from, and drop later checkpoints."""
-        self._plan(parse(json.loads(self.file.attrs["config"])))
+        self._plan(parsed(json.loads(self.file.attrs["config"]), self.file))
         self._step, self._epoch = self.file["step"], self.file["epoch"]
         self._digests = dict(self.file["digests"].items()) if "digests" in self.file else {}
         labels = self._digests["digested"][:].tolist() if self._digests else []
@@ -113,11 +124,12 @@ class Writer:
             for name, dataset in self.file[group].items()
             if name not in COMMIT and dataset.ndim >= 2
         }
+        self.metric_names = tuple(name for name in self._trajectories if name.startswith("metrics/"))
         self._buffers = {
-            name: np.empty((BUFFERED_CHECKPOINTS, *dataset.shape[1:]), dataset.dtype)
+            name: np.empty((self._buffered, *dataset.shape[1:]), dataset.dtype)
             for name, dataset in self._trajectories.items()
         }
-        self._slots = [self.file[f"resume/slot{index}"] for index in (0, 1)]
+        self._slots = [_arrays_in(self.file[f"resume/slot{index}"]) for index in (0, 1)]
         point = resume_point(self.file, self._planned, self._planned_states)
         self.n_checkpoints, self.optimizer_state, self._sequence = point
         n_dropped = n_committed(self._step[:], self._planned) - self.n_checkpoints
@@ -133,6 +145,7 @@ class Writer:
             self._take_back()
 
     def _plan(self, config: Config) -> None:
+        self._config = config
         self._planned, self._planned_states = planned_checkpoints(config), planned_states(config)
 
     @property
@@ -159,7 +172,13 @@ class Writer:
             with self._explained():
                 self._lengthen()
 
-    def append(self, step: int, epoch: float, values: Mapping[str, np.ndarray]) -> None:
+    def append(
+        self,
+        step: int,
+        epoch: float,
+        values: Mapping[str, np.ndarray],
+        state: Callable[[], Mapping[str, np.ndarray]] | None = None,
+    ) -> None:
         """Add one checkpoint.
 
         Parameters
@@ -169,6 +188,8 @@ class Writer:
         values
             All arrays of a checkpoint: "parameters/NAME" (seed, …) and "metrics/NAME" (seed,). A missing or unknown
             name raises ValueError, and so does a wrong shape, which HDF5 would broadcast silently.
+        state
+            Function that returns the optimizer's state at this checkpoint, called when the checkpoint is committed.
         """
         if values.keys() != self._trajectories.keys():
             raise ValueError(f"a checkpoint needs exactly {sorted(self._trajectories)}, got {sorted(values)}")
@@ -178,7 +199,8 @@ class Writer:
         for name, buffer in self._buffers.items():
             buffer[len(self._pending)] = values[name]
         self._pending.append((step, epoch))
-        full = len(self._pending) >= BUFFERED_CHECKPOINTS
+        self._state = state
+        full = len(self._pending) >= self._buffered
         if full or time.monotonic() - self._last_commit > BUFFERED_SECONDS:
             self.flush()
 
@@ -194,27 +216,36 @@ class Writer:
         if not state:
             return
         with self._explained():
-            self._sequence += 1
-            slot = self._slots[self._sequence % 2]
-            for name, values in state.items():
-                slot[f"state/{self._in_file(name)}"][...] = values
-            slot["n_checkpoints"][...] = self.n_checkpoints
-            slot["crc32"][...] = checksum(state, self._sequence, self.n_checkpoints)
-            slot["sequence"][...] = self._sequence
+            self._write_state(state, self.n_checkpoints)
             self.file.flush()
+
+    def _write_state(self, state: Mapping[str, np.ndarray], n_checkpoints: int) -> None:
+        """Write into the older slot the state at checkpoint `n_checkpoints - 1`, which may not be committed yet."""
+        self._sequence += 1
+        slot = self._slots[self._sequence % 2]
+        for name, values in state.items():
+            overwrite(slot[f"state/{self._in_file(name)}"], values)
+        overwrite(slot["n_checkpoints"], n_checkpoints)
+        overwrite(slot["crc32"], checksum(state, self._sequence, n_checkpoints))
+        overwrite(slot["sequence"], self._sequence)
+
+    def reserved_state(self) -> dict[str, np.ndarray]:
+        """Every array of the optimizer's state that the file has room for, by name; the values are any."""
+        names = [(name.removeprefix("state/"), name) for name in self._slots[0] if name.startswith("state/")]
+        return {of_state(short) if self._digests else short: self._slots[0][name][()] for short, name in names}
 
     def keep_state(self, step: int, state: Mapping[str, np.ndarray]) -> None:
         """Store the optimizer's state after `step` updates, for replay: first its arrays, then its step number."""
         group, at = self.file["optimizer"], self._n_states()
         with self._explained():
             for name, values in state.items():
-                _put(group[self._in_file(name)], at, values[None])
+                overwrite_rows(group[self._in_file(name)], at, values[None])
             if "optimizer" in self._digests:
                 names = sorted(state, key=self._in_file)
                 digests = [row_digests(state[name][None])[0] for name in names]  # (kept, seed)
-                _put(self._digests["optimizer"], at, np.stack(digests, axis=-1)[None])
+                overwrite_rows(self._digests["optimizer"], at, np.stack(digests, axis=-1)[None])
             self.file.flush()
-            _put(self.file["state_step"], at, np.array([step]))
+            overwrite_rows(self.file["state_step"], at, np.array([step]))
             self.file.flush()
 
     def _n_states(self) -> int:
@@ -265,8 +296,8 @@ class Writer:
             raise RunError(
                 f"{self.path}: writing failed ({refusal(error)}). The first {self.n_checkpoints} checkpoints are "
                 f"saved; the next {len(self._pending) or 1} need {max(needed, 1 << 20) / 1e6:.0f} MB, and "
-                f"{free / 1e6:.0f} MB are free. {remedy(error)}, then continue: circuits train --resume "
-                f"--out {self.path}"
+                f"{free / 1e6:.0f} MB are free. {remedy(error)}, then continue: "
+                f"{self._config.resume_hint(self.path)}"
             ) from error
 
     def _abandon(self) -> None:
@@ -282,13 +313,16 @@ class Writer:
     def _commit(self) -> None:
         start, n_rows = self.n_checkpoints, len(self._pending)
         rows = {name: buffer[:n_rows] for name, buffer in self._buffers.items()}
+        state = {} if self._state is None else self._state()
         for name, values in rows.items():
-            _put(self._trajectories[name], start, values)
-        _put(self._epoch, start, np.array([epoch for _, epoch in self._pending]))
+            overwrite_rows(self._trajectories[name], start, values)
+        overwrite_rows(self._epoch, start, np.array([epoch for _, epoch in self._pending]))
         if "checkpoint" in self._digests:
-            _put(self._digests["checkpoint"], start, self._digested(rows))
+            overwrite_rows(self._digests["checkpoint"], start, self._digested(rows))
+        if state:  # before the commit, so that no committed checkpoint is without its state
+            self._write_state(state, start + n_rows)
         self.file.flush()
-        _put(self._step, start, np.array([step for step, _ in self._pending]))
+        overwrite_rows(self._step, start, np.array([step for step, _ in self._pending]))
         self.file.flush()
         self.n_checkpoints = start + n_rows
         self._pending.clear()
@@ -333,12 +367,11 @@ class Writer:
         self.file.flush()
 
 
-def _put(dataset: h5py.Dataset, start: int, rows: np.ndarray) -> None:
-    """Write rows into an array from index `start`; in a file of version 1 the array grows first."""
-    end = start + len(rows)
-    if len(dataset) < end:
-        dataset.resize(end, axis=0)
-    dataset[start:end] = rows
+def _arrays_in(group: h5py.Group) -> dict[str, h5py.Dataset]:
+    """Every array in a group and its subgroups by its path: in HDF5, a lookup takes longer than a small write."""
+    arrays: dict[str, h5py.Dataset] = {}
+    group.visititems(lambda path, item: arrays.update({path: item}) if isinstance(item, h5py.Dataset) else None)
+    return arrays
 
 
 def unwrite(steps: h5py.Dataset, n_kept: int) -> None:
@@ -347,47 +380,3 @@ def unwrite(steps: h5py.Dataset, n_kept: int) -> None:
     for at in written[written >= n_kept][::-1].tolist():
         steps[at] = UNWRITTEN
         steps.file.flush()
-
-
-def complete(path: Path, say: Callable[[str], object] = lambda text: None) -> bool:
-    """If a kill interrupted the last write of metadata, mend them and return True; the caller holds the run's lock."""
-    is_restored = put_back(path, say)
-    with path.open("rb") as file:
-        block = completed(file)
-    if block is not None:
-        verdict, text = examined(path, FORMAT, FORMAT_VERSION, undone=True)
-        if verdict in REFUSED:
-            raise InputError(f"{path} is not a run file: its HDF5 superblock is damaged or of another version")
-        if verdict != "sound":
-            raise InputError(f"{path} cannot be checked ({verdict}: {text}), so it was not changed. Try again.")
-        with path.open("r+b") as file:
-            rewrite(file, block)
-    return is_restored or block is not None
-
-
-def make_writable(path: Path, say: Callable[[str], object] = lambda text: None) -> bool:
-    """If the file's last writer was killed, recover the file and return True; to be called under the run's lock."""
-    is_mended = complete(path, say)
-    slack = GENEROUS_SLACK
-    with suppress(OSError, RuntimeError, KeyError), h5py.File(path, "r", swmr=True) as file:
-        slack = int(file.attrs["recovery_slack"])
-    return recover(path, slack) or is_mended
-
-
-def open_for_appending(path: Path) -> h5py.File:
-    """Open the file in single-writer-multiple-reader mode, so that no reader is refused; chunks are not cached."""
-    access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
-    access.set_libver_bounds(h5py.h5f.LIBVER_V110, h5py.h5f.LIBVER_V110)
-    access.set_file_locking(False, True)
-    cache = list(access.get_cache())
-    cache[2] = 0  # bytes of chunk cache
-    access.set_cache(*cache)
-    flags = h5py.h5f.ACC_RDWR | h5py.h5f.ACC_SWMR_WRITE
-    try:
-        return h5py.File(h5py.h5f.open(os.fsencode(path), flags, fapl=access))
-    except OSError as error:
-        if error_number(error) in REMEDIES:
-            raise RunError(f"{path} cannot be written ({refusal(error)}). {remedy(error)}, then try again.") from error
-        raise InputError(
-            f"{path} cannot be opened for writing ({error}). If this process has it open, close that Run first."
-        ) from error
