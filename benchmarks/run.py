@@ -17,6 +17,7 @@ import flagship
 import floors
 import fourier
 import page
+import recording
 import scaling
 import speed
 import storage
@@ -25,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 from timing import REPETITIONS, Row
 
-ROWS = (*speed.ROWS, *flagship.ROWS, *storage.ROWS, *transformer.ROWS, *fourier.ROWS, *page.ROWS)
+ROWS = (*speed.ROWS, *flagship.ROWS, *storage.ROWS, *transformer.ROWS, *fourier.ROWS, *page.ROWS, *recording.ROWS)
 
 
 def main(word: str = "", rows: Sequence[Row] = ROWS, others: Sequence[str] = ("scaling", "floors")) -> int:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 
 import h5py
 import numpy as np
-from tqdm import tqdm
 
+from circuits.bars import progress_bar
 from circuits.checkpoints.digests import METRICS, checksum, digest, metrics_as_rows, row_digests
-from circuits.checkpoints.layout import of_state
+from circuits.checkpoints.layout import has_values, of_state
 from circuits.checkpoints.run import BLOCK_BYTES, Run
 from circuits.errors import InputError
 
@@ -46,7 +45,7 @@ def _checkpoints(run: Run, progress: bool) -> Iterator[str]:
     groups = [(name, [f"parameters/{name}"]) for name in run.config.shapes]
     groups.append((METRICS, sorted(f"metrics/{name}" for name in run.metric_names)))
     names = [name.decode() for name in file["digests/digested"][:].tolist()]
-    bar = tqdm(total=n * len(groups), desc="verifying", unit="row", file=sys.stderr, disable=None if progress else True)
+    bar = progress_bar(total=n * len(groups), desc="verifying", unit="row", shown=progress)
     with bar:
         for name, arrays in groups:
             expected = file["digests/checkpoint"][:n, :, names.index(name)]
@@ -66,7 +65,7 @@ def _checkpoints(run: Run, progress: bool) -> Iterator[str]:
 
 def _data(run: Run) -> Iterator[str]:
     for name, item in run.hdf5["data"].items():
-        if name not in run.hdf5 and digest(item[()]) != item.attrs["digest"]:
+        if name not in run.hdf5 and has_values(run.config, name) and digest(item[()]) != item.attrs["digest"]:
             yield f"data/{name}"
 
 

@@ -10,6 +10,7 @@ row, such as one neuron over all checkpoints, checks nothing: the digest needs t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -90,3 +91,23 @@ def lazy_variable(opened: OpenedFile, name: str, length: int | None = None, *, d
     """
     array = _Committed(opened, name, length, digested)
     return xr.Variable(array.dims, indexing.LazilyIndexedArray(array))
+
+
+class _Elsewhere(BackendArray):
+    """An array that a function returns when values are needed first."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype, values: Callable[[], np.ndarray]) -> None:
+        self.shape, self.dtype, self._values = shape, dtype, values
+
+    def __deepcopy__(self, memo: dict[int, object]) -> _Elsewhere:
+        return self
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
+        return indexing.explicit_indexing_adapter(
+            key, self.shape, indexing.IndexingSupport.BASIC, lambda index: self._values()[index]
+        )
+
+
+def variable_elsewhere(dims: tuple[str, ...], dataset: Any, values: Callable[[], np.ndarray]) -> xr.Variable:
+    """Variable of the shape and type of a dataset whose values are not in the file but come from a function."""
+    return xr.Variable(dims, indexing.LazilyIndexedArray(_Elsewhere(dataset.shape, dataset.dtype, values)))

@@ -1,0 +1,1 @@
+"""Recording of any PyTorch training loop into a run file."""
