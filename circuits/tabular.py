@@ -80,3 +80,17 @@ def duration(seconds: int) -> str:
     """
     unit, scale = next(((unit, scale) for unit, scale in (("h", 3600), ("min", 60)) if seconds >= scale), ("s", 1))
     return f"{seconds / scale:.3g} {unit}"
+
+
+def size(n_bytes: int) -> str:
+    """A number of bytes as text, in bytes, kB, MB or GB.
+
+    Examples
+    --------
+    >>> size(252_900_000)
+    '253 MB'
+    """
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if n_bytes >= scale:
+            return f"{n_bytes / scale:.3g} {unit}"
+    return f"{n_bytes} bytes"

@@ -66,7 +66,10 @@ def test_state_and_model_are_the_stored_network(tiny_run):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"checkpoint": 400}, "has 5 checkpoints, so checkpoint 400 does not exist. Pass 0..4, or -1 for the last."),
+        (
+            {"checkpoint": 400},
+            "has 5 checkpoints, so checkpoint 400 does not exist. Pass 0..4, -1 for the last, or a name: ",
+        ),
         ({"checkpoint": -6}, "so checkpoint -6 does not exist"),
         ({"step": 15}, "keeps no checkpoint at step 15. The nearest is step 14."),
         ({"step": 14, "checkpoint": 1}, "Pass checkpoint or step, not both."),

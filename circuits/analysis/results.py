@@ -1,15 +1,18 @@
 """Results of a run, stored in the sidecar, a file beside the run; missing or invalid results are measured and added."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import xarray as xr
 
-from circuits.analysis.measurements import analyze, chosen
-from circuits.analysis.options import Options
+from circuits.analysis.measured import Measured, results_html
+from circuits.analysis.measurements import analyze, chosen, named
+from circuits.analysis.options import Options, as_options
 from circuits.analysis.sidecar import check_sidecar, read_sidecar, sidecar_path, write_sidecar
 from circuits.atomic_write import unused
 from circuits.checkpoints.run import Run
+from circuits.notebook import facts_html
 
 
 class Results(NamedTuple):
@@ -32,11 +35,15 @@ class Results(NamedTuple):
     path: Path
     remark: str
 
+    def _repr_html_(self) -> str:
+        facts = {"sidecar": str(self.path), "reused": ", ".join(self.reused) or "none", "remark": self.remark or "none"}
+        return results_html(self.datasets, facts_html(facts))
+
 
 def results_of(
     run: Run,
-    *measurements: str,
-    options: Options = Options(),
+    *measurements: str | Sequence[str],
+    options: Options | Mapping[str, Any] = Options(),
     out: Path | None = None,
     force: bool = False,
     keep: bool = True,
@@ -60,7 +67,8 @@ def results_of(
     InputError
         In the same cases as `circuits.analyze`, or if `out` cannot be a sidecar.
     """
-    names = chosen(run, *measurements)
+    options = as_options(options)
+    names = chosen(run, *named(measurements))
     stored = read_sidecar(run, options, check_sidecar(run, out))
     reused = () if force else tuple(name for name in names if name in stored.results)
     missing = [name for name in names if name not in reused]
@@ -70,4 +78,4 @@ def results_of(
         remark += f"; it is renamed to {unused(stored.path).name}"  # by `write_sidecar`
     path = write_sidecar(run, new, options, out) if new and keep else out or sidecar_path(run)
     datasets = {name: new[name] if name in new else stored.results[name] for name in names}
-    return Results(datasets, reused, path, remark)
+    return Results(Measured(datasets), reused, path, remark)

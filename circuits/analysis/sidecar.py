@@ -28,6 +28,7 @@ from circuits.analysis.measurements import options_of
 from circuits.analysis.options import Options
 from circuits.analysis.store import run_summary
 from circuits.atomic_write import unused, written_whole
+from circuits.checkpoints.labeled import labeled
 from circuits.checkpoints.run import Run
 from circuits.checkpoints.sandbox import examined
 from circuits.errors import InputError
@@ -165,14 +166,14 @@ def check_sidecar(run: Run, path: Path | None = None) -> Path:
     """
     given, path = path is not None, Path(path or sidecar_path(run))
     if given and path.is_dir():
-        raise InputError(f"{path} is a folder, so results cannot be written to it. Pass another --out.")
+        raise InputError(f"{path} is a folder, so results cannot be written to it. Pass another path.")
     if not os.path.lexists(path):
         if not path.parent.is_dir():
-            raise InputError(f"{path}: the folder {path.parent} does not exist. Create it, or pass another --out.")
+            raise InputError(f"{path}: the folder {path.parent} does not exist. Create it, or pass another path.")
         return path
     if given and not read_sidecar(run, path=path).ours:
         what = "the run itself" if path.exists() and path.samefile(run.path) else "not an analysis sidecar"
-        raise InputError(f"{path} exists and is {what}, so it is not overwritten. Pass another --out.")
+        raise InputError(f"{path} exists and is {what}, so it is not overwritten. Pass another path.")
     return path
 
 
@@ -286,7 +287,7 @@ def _storable(dataset: xr.Dataset, made_by: Mapping[str, str]) -> xr.Dataset:
 
 
 def _restored(dataset: xr.Dataset) -> xr.Dataset:
-    restored = dataset.copy(deep=True)  # the groups are cached
+    restored = labeled(dataset.copy(deep=True))  # the groups are cached
     restored.attrs = _as_python({name: value for name, value in dataset.attrs.items() if name not in PROVENANCE})
     if "warnings" in restored.attrs:
         restored.attrs["warnings"] = [line for line in restored.attrs["warnings"].split("\n") if line]

@@ -15,6 +15,7 @@ import xarray as xr
 
 from circuits.analysis.networks.unseen import seen_share
 from circuits.analysis.options import Options
+from circuits.checkpoints.labeled import labeled
 from circuits.checkpoints.run import Run
 from circuits.errors import InputError
 
@@ -95,7 +96,7 @@ def _decoded(document: dict[str, Any]) -> xr.Dataset:
             dtype = np.dtype(variable.pop("dtype"))
             data = _leaves(variable["data"], _from_strict) if dtype.kind == "f" else variable["data"]
             variable["data"] = np.array(data, dtype).reshape(variable.pop("shape"))
-    return xr.Dataset.from_dict(document)
+    return labeled(xr.Dataset.from_dict(document))
 
 
 def _leaves(data: Any, change: Any) -> Any:

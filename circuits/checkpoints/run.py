@@ -7,6 +7,8 @@ later ones), reads parameters only where they are indexed, and never writes.
 from __future__ import annotations
 
 import json
+import math
+import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
@@ -21,15 +23,22 @@ import xarray as xr
 from circuits.checkpoints.collapsed import collapsed_networks, outputs_of, without_accuracy
 from circuits.checkpoints.commits import n_committed, planned_checkpoints, planned_states
 from circuits.checkpoints.digests import METRICS, check_rows, digest, digest_error, metrics_as_rows
+from circuits.checkpoints.external import external_data
+from circuits.checkpoints.facts import run_html
 from circuits.checkpoints.handles import OpenedFile, opened
-from circuits.checkpoints.layout import of_state
+from circuits.checkpoints.labeled import labeled
+from circuits.checkpoints.layout import has_values
 from circuits.checkpoints.lazy import lazy_variable
 from circuits.checkpoints.lock import writer_pid
+from circuits.checkpoints.named import checkpoint_index
+from circuits.checkpoints.optimizer_states import stored_state, stored_state_steps
 from circuits.checkpoints.policy import TRANSIENT, one_line
 from circuits.checkpoints.schema import check_contents, check_facts
+from circuits.checkpoints.unregistered import parsed
 from circuits.collapse import LARGEST_OUTPUT
-from circuits.config import Config, parse
+from circuits.config import Config
 from circuits.errors import InputError, damaged, error_number, refusal, remedy
+from circuits.registry import MEASUREMENTS, load
 
 if TYPE_CHECKING:
     import torch
@@ -57,14 +66,16 @@ class Run:
         Path, fingerprint and step of the parent run, from which this run starts; None if it has no parent.
     """
 
-    def __init__(self, path: str | Path, file: h5py.File | None = None) -> None:
-        self.path = Path(path)
+    def __init__(
+        self, path: str | Path, file: h5py.File | None = None, *, model: torch.nn.Module | None = None
+    ) -> None:
+        self.path, self._module = Path(path), model
         shared = opened(self.path) if file is None else OpenedFile(file)
         self._opened = shared
         self._release = weakref.finalize(self, shared.release)  # garbage collection closes the file
         try:
             self._config_text = self._attribute("config")
-            self.config: Config = parse(json.loads(self._config_text))
+            self.config: Config = self._parsed(self._config_text)
             self.other_numerics_since = int(self._attribute("other_numerics_since"))
             self.parent: dict[str, Any] | None = json.loads(self.hdf5.attrs.get("parent", "null"))
             self.versions: dict[str, str] = json.loads(self._attribute("versions"))
@@ -89,12 +100,16 @@ class Run:
             self._opened.refresh()
             text = self._attribute("config")
             if text != self._config_text:  # more epochs
-                self._config_text, self.config = text, parse(json.loads(text))
+                self._config_text, self.config = text, self._parsed(text)
                 self._planned = planned_checkpoints(self.config)
             self._look()
         except _WRONG as error:
             raise InputError(f"{self.path} can no longer be read: {one_line(error)}") from error
         return self
+
+    def _parsed(self, text: Any) -> Config:
+        config = parsed(json.loads(text), self.hdf5)
+        return config if self._module is None else config.with_module(self._module)
 
     def _look(self) -> None:
         with self._opened.dataset("step") as step:
@@ -143,6 +158,11 @@ class Run:
         network = self.arrays(self.seeds[seed_index], checkpoint)
         return outputs_of(self.config.model, network, self.all_data["train_inputs"].values[seed_index])
 
+    def phases(self) -> xr.Dataset:
+        """When each seed memorized and generalized: the measurement "phases", with its default thresholds of 0.98."""
+        entry = MEASUREMENTS["phases"]
+        return entry.load().measure(self, load(entry.options)())
+
     @cached_property
     def all_data(self) -> xr.Dataset:
         """The exact train and test data of all seeds, such as `train_inputs` (seed, example, input)."""
@@ -151,8 +171,13 @@ class Run:
             for name in self.hdf5["data"]
             if name not in self.hdf5  # a linked dimension scale
         }
-        data = xr.Dataset(arrays).assign_coords(seed=list(self.seeds)).load()
-        for name in arrays if self.has_digests else ():
+        if getattr(self.config.model, "loader", None):
+            arrays |= external_data(self.config, self.hdf5["data"])
+        data = xr.Dataset(arrays).assign_coords(seed=list(self.seeds))
+        inside = [name for name in arrays if has_values(self.config, name)]
+        for name in inside:
+            data[name].load()
+        for name in inside if self.has_digests else ():
             if digest(data[name].values) != self.hdf5[f"data/{name}"].attrs["digest"]:
                 raise digest_error(self.path, f"data/{name}")
         return data
@@ -162,7 +187,7 @@ class Run:
         return self.all_data.isel(seed=self.seed_index(seed))
 
     def state(
-        self, seed: int | None = None, checkpoint: int | None = None, *, step: int | None = None
+        self, seed: int | None = None, checkpoint: int | str | None = None, *, step: int | None = None
     ) -> dict[str, torch.Tensor]:
         """One network's parameters by name.
 
@@ -171,7 +196,8 @@ class Run:
         seed
             Seed of the network; by default the first seed.
         checkpoint, step
-            Index of the checkpoint (negative: from the end), or its optimizer step; by default the last checkpoint.
+            Index of the checkpoint (negative: from the end), its name ("last", "best", "memorized", "generalized"), or
+            its optimizer step; by default the last checkpoint.
 
         Raises
         ------
@@ -183,39 +209,23 @@ class Run:
         return {name: torch.from_numpy(values) for name, values in self.arrays(seed, checkpoint, step=step).items()}
 
     def arrays(
-        self, seed: int | None = None, checkpoint: int | None = None, *, step: int | None = None
+        self, seed: int | None = None, checkpoint: int | str | None = None, *, step: int | None = None
     ) -> dict[str, np.ndarray]:
         """One network's parameters as NumPy arrays, by name; arguments as in `state`."""
-        at = {"step": self.checkpoint_index(checkpoint, step=step), "seed": self.seed_index(seed)}
+        at = {"step": self.checkpoint_index(checkpoint, step=step, seed=seed), "seed": self.seed_index(seed)}
         return {str(name): np.array(variable[at].values) for name, variable in self.parameters.items()}
 
     @property
     def state_steps(self) -> np.ndarray:
         """Steps at which the optimizer's state was stored for replay, in ascending order; empty if none was stored."""
-        if "state_step" not in self.hdf5:
-            return np.zeros(0, np.int64)
-        with self._opened.dataset("state_step") as kept:
-            values = kept[:]
-        return values[: n_committed(values, planned_states(self.config), "state_step")]
+        return stored_state_steps(self._opened, self.config)
 
     def optimizer_state(self, step: int) -> dict[str, np.ndarray]:
         """Arrays of the optimizer's state at a step of `state_steps`, by name, each (seed, …)."""
-        places = np.flatnonzero(self.state_steps == step)
-        if not places.size:
-            kept = ", ".join(map(str, self.state_steps)) or "none (checkpoints.optimizer_state_every keeps some)"
-            raise InputError(f"{self.path} keeps no optimizer state at step {step}. It keeps: {kept}.")
-        group, at = self.hdf5["optimizer"], int(places[0])
-        names = sorted(name for name in group if name not in ("state_step", "seed"))
-        state = {of_state(name): group[name][at] for name in names}
-        if self.has_digests:
-            expected = self.hdf5["digests/optimizer"][at]  # (seed, kept)
-            for index, (name, values) in enumerate(state.items()):
-                label, where = f"optimizer/{name}", self._where([step])
-                check_rows(self.path, label, values[None], expected[None, :, index], where)
-        return state
+        return stored_state(self.path, self._opened, self.seeds, self.state_steps, step)
 
     def model(
-        self, seed: int | None = None, checkpoint: int | None = None, *, step: int | None = None
+        self, seed: int | None = None, checkpoint: int | str | None = None, *, step: int | None = None
     ) -> torch.nn.Module:
         """One network as a torch module; arguments as in `state`."""
         from circuits.models.network import Network
@@ -225,7 +235,7 @@ class Run:
         return Network(model, net) if bridge is None else bridge
 
     def hooked_model(
-        self, seed: int | None = None, checkpoint: int | None = None, *, step: int | None = None
+        self, seed: int | None = None, checkpoint: int | str | None = None, *, step: int | None = None
     ) -> HookedRootModule:
         """One network, of any kind of model, with TransformerLens's hook points; arguments as in `state`.
 
@@ -256,25 +266,14 @@ class Run:
             raise InputError(f"{self.path} has no seed {seed}. It has: {', '.join(map(str, self.seeds))}.")
         return self.seeds.index(seed)
 
-    def checkpoint_index(self, checkpoint: int | None = None, *, step: int | None = None) -> int:
-        """Position of a checkpoint, by default the last, along the `step` dimension."""
-        if self.n_checkpoints == 0:
-            raise InputError(f"{self.path} has no checkpoint yet. Train it: circuits train --resume --out {self.path}")
-        if step is not None:
-            if checkpoint is not None:
-                raise InputError("Pass checkpoint or step, not both.")
-            places = np.flatnonzero(self.steps == step)
-            if not places.size:
-                near = int(self.steps[np.abs(self.steps - step).argmin()])
-                raise InputError(f"{self.path} keeps no checkpoint at step {step}. The nearest is step {near}.")
-            return int(places[0])
-        index = -1 if checkpoint is None else checkpoint
-        if not -self.n_checkpoints <= index < self.n_checkpoints:
-            raise InputError(
-                f"{self.path} has {self.n_checkpoints} checkpoints, so checkpoint {checkpoint} does not exist. "
-                f"Pass 0..{self.n_checkpoints - 1}, or -1 for the last."
-            )
-        return index % self.n_checkpoints
+    def checkpoint_index(
+        self, checkpoint: int | str | None = None, *, step: int | None = None, seed: int | None = None
+    ) -> int:
+        """Position of a checkpoint, by default the last, along the `step` dimension.
+
+        `seed` is the seed whose checkpoint a name means, such as "memorized"; arguments as in `state`.
+        """
+        return checkpoint_index(self, checkpoint, step, seed)
 
     @property
     def is_complete(self) -> bool:
@@ -346,6 +345,12 @@ class Run:
             f"{self.n_checkpoints} checkpoints, {state}>"
         )
 
+    def _repr_html_(self) -> str:
+        return run_html(self)
+
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if not name.startswith("_")]
+
     def _attribute(self, name: str) -> Any:
         if name not in self.hdf5.attrs:
             raise ValueError(f"attribute '{name}' is missing")
@@ -360,15 +365,21 @@ class Run:
             for name in self._opened.trajectories(group)
         }
         coordinates = {"step": self.steps, "epoch": ("step", self.epochs), "seed": list(self.seeds)}
-        return xr.Dataset(variables, coordinates)
+        return labeled(xr.Dataset(variables, coordinates))
 
 
-def open_run(path: str | Path) -> Run:
+def open_run(path: str | Path, *, model: torch.nn.Module | None = None, wait: bool | float = False) -> Run:
     """Open a run file for reading, while it is being written or after.
+
+    `model` is the torch module of a recorded run, which computes its outputs. If `wait` is True, wait until the file is
+    there, for a run that is about to be written; a number limits the wait, in seconds.
 
     Raises
     ------
     InputError
         There is no such file, it is not a run, it is damaged, or a newer version of this package wrote it.
     """
-    return Run(path)
+    deadline = time.monotonic() + (math.inf if wait is True else wait)
+    while not Path(path).exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return Run(path, model=model)
