@@ -347,7 +347,7 @@ def test_no_run_is_replaced_unasked_nor_while_it_is_written(place, tmp_path, ref
     out.write_bytes(tiny_path.read_bytes())
     before = out.read_bytes()
     message = refused("parity-nn", place, "--out", out)
-    assert message == f"error: {out} exists. Pass --overwrite to replace it, or --out for another file.\n"
+    assert message == f"error: {out} exists. Pass --overwrite to replace it, or another --out.\n"
     with Writer(out):
         message = refused("parity-nn", place, "--out", out, "--overwrite")
         assert f"{out} is being written by process {os.getpid()}." in message
@@ -487,7 +487,7 @@ def test_the_commands_themselves_are_explained(capsys, refused):
     assert main(["convert"]) == 2
     assert "state-dicts" in capsys.readouterr().err
     assert refused("parity") == (
-        "error: There is no origin 'parity'. Did you mean 'parity-nn'? There are: parity-nn, state-dicts.\n"
+        "error: There is no origin 'parity'. Did you mean 'parity-nn'? There are: parity-nn, state-dicts, weights.\n"
     )
     assert refused("--out", "x") == (
         "error: circuits convert needs FROM before --out. `circuits convert --help` lists the values of FROM.\n"

@@ -122,7 +122,9 @@ def test_run_with_cache_sees_what_the_tap_sees_at_every_hook_point():
     assert {"hook_embed", "blocks.1.hook_attn_out", "blocks.0.mlp.hook_post", "blocks.1.hook_resid_post"} <= set(seen)
     for name, value in seen.items():
         theirs = cache[name]
-        if name.startswith("blocks.1") and not name.endswith("hook_resid_pre"):
+        if name.endswith("hook_z"):  # (example, position, head, d_head)
+            theirs = theirs[:, -1:] if name.startswith("blocks.1") else theirs
+        elif name.startswith("blocks.1") and not name.endswith("hook_resid_pre"):
             theirs = theirs[..., -1:, :]
         assert value.shape == theirs.shape, name
         close(value, theirs)
@@ -158,7 +160,7 @@ def test_only_biases_are_frozen_and_only_if_they_are_not_trained():
     assert not any(start[name].any() for name in model.frozen)
 
 
-def test_hidden_layers_are_the_mlps_and_the_last_is_read_out_linearly():
+def test_prunable_layers_are_heads_and_mlps_and_the_last_is_read_out_linearly():
     model, signature = Transformer(n_layers=2, **SIZES), Signature(3, 7, 8)
     parameters, inputs = drawn(model, signature), tokens(signature)
     net = {name: values.detach().numpy() for name, values in parameters.items()}
@@ -169,8 +171,10 @@ def test_hidden_layers_are_the_mlps_and_the_last_is_read_out_linearly():
 
     full = outputs(lambda name, value: seen.setdefault(name, value))
     masked = outputs(lambda name, value: value * kept if name == "blocks.1.mlp.hook_post" else value)
-    first, last = model.prunable_layers(signature).values()
-    assert list(model.prunable_layers(signature)) == ["blocks.0.mlp.hook_post", "blocks.1.mlp.hook_post"]
+    layers = model.prunable_layers(signature)
+    assert list(layers) == [f"blocks.{i}.{hook}" for i in range(2) for hook in ("attn.hook_z", "mlp.hook_post")]
+    assert [layer.axis for layer in layers.values()] == [-2, -1, -2, -1]
+    first, last = layers["blocks.0.mlp.hook_post"], layers["blocks.1.mlp.hook_post"]
     assert first.readout is None
     assert Transformer(normalization="LN").prunable_layers(signature)["blocks.0.mlp.hook_post"].readout is None
     pruned = (seen["blocks.1.mlp.hook_post"][:, 0] * (1 - kept)).detach().numpy()

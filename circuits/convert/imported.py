@@ -5,16 +5,15 @@ file says that device and arithmetic of the original training are unknown. So fu
 --allow-different-numerics. The file is written under a temporary name and renamed when it is complete.
 """
 
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from circuits.atomic_write import make_folder, written_whole
+from circuits.bars import progress_bar
 from circuits.checkpoints import layout
 from circuits.checkpoints.lock import RunLock, lock_path
 from circuits.checkpoints.run import Run, open_run
@@ -67,6 +66,8 @@ def write_run(
     networks: Callable[[int], Sequence[Arrays]],
     origin: str,
     *,
+    data: Mapping[str, np.ndarray] | None = None,
+    check: Callable[[Mapping[str, np.ndarray]], None] = lambda row: None,
     overwrite: bool = False,
     progress: bool = True,
 ) -> Run:
@@ -82,6 +83,10 @@ def write_run(
         Function that returns the parameters of every seed at a step. It may read them from files.
     origin
         Description of the networks' origin.
+    data
+        Arrays of the run's /data by name; by default drawn by the config's task.
+    check
+        Function of the last checkpoint, its arrays by name, that raises an error if it must not be written.
     overwrite
         Replace an existing file, unless a process is writing it.
     progress
@@ -102,8 +107,8 @@ def write_run(
         try:
             with written_whole(out, replace=overwrite) as temporary:
                 try:
-                    layout.create(temporary, config, versions(), _numerics(origin), {}, replace=True)
-                    _append_all(temporary, config, networks, progress)
+                    layout.create(temporary, config, versions(), _numerics(origin), {}, data=data, replace=True)
+                    check(_append_all(temporary, config, networks, progress))
                 finally:
                     lock_path(temporary).unlink(missing_ok=True)
             set_aside(out, say)  # it belongs to an earlier file of this name
@@ -117,18 +122,26 @@ def write_run(
     return open_run(out)
 
 
-def _append_all(path: Path, config: Config, networks: Callable[[int], Sequence[Arrays]], progress: bool) -> None:
-    choice = choose_path(config, "cpu")
+def _append_all(
+    path: Path, config: Config, networks: Callable[[int], Sequence[Arrays]], progress: bool
+) -> dict[str, np.ndarray]:
+    """Write every checkpoint; returns the last, its arrays by name. Without training examples, metrics are NaN."""
+    choice, row = choose_path(config, "cpu"), dict[str, np.ndarray]()
     steps = config.checkpoint_steps()
     with Writer(path) as writer:
         data = Run(path, writer.file).all_data
-        off = None if progress else True  # None: off unless stderr is a terminal
-        for step in tqdm(steps, desc="converting", unit="checkpoint", file=sys.stderr, disable=off):
+        for step in progress_bar(steps, desc="converting", unit="checkpoint", shown=progress):
             arrays = networks(step)
             parameters = {name: np.stack([one[name] for one in arrays]).astype(config.dtype) for name in config.shapes}
-            with closing(choice.path(config, data, Start(step, parameters, {}, {}), choice.device)) as stepper:
-                row = stacked([arrays for lane in range(stepper.n_lanes) for arrays in stepper.snapshots(lane)])
+            if config.task.train_size:
+                with closing(choice.path(config, data, Start(step, parameters, {}, {}), choice.device)) as stepper:
+                    row = stacked([arrays for lane in range(stepper.n_lanes) for arrays in stepper.snapshots(lane)])
+            else:
+                nothing = np.full(len(config.seeds), np.nan)
+                row = {name: nothing for name in writer.names if name.startswith("metrics/")}
+                row |= {f"parameters/{name}": values for name, values in parameters.items()}
             writer.append(step, step / config.steps_per_epoch, row)
+    return row
 
 
 def _numerics(origin: str) -> dict[str, Any]:
@@ -137,4 +150,4 @@ def _numerics(origin: str) -> dict[str, Any]:
 
 
 def _exists(out: Path) -> InputError:
-    return InputError(f"{out} exists. Pass --overwrite to replace it, or --out for another file.")
+    return InputError(f"{out} exists. Pass overwrite=True to replace it, or another path.")

@@ -126,7 +126,7 @@ def _epochs(place: Path, seeds: Checkpoints, common_epochs: bool) -> list[int]:
         lacking = {seed: sorted(everything - set(files)) for seed, files in seeds.items()}
         lacking_epochs = [f"seed {seed} lacks {_listed(epochs)}" for seed, epochs in lacking.items() if epochs]
         raise InputError(
-            f"{place}: the seeds have different epochs: {'; '.join(lacking_epochs)}. Pass --common-epochs to "
+            f"{place}: the seeds have different epochs: {'; '.join(lacking_epochs)}. Pass common_epochs=True to "
             f"convert the {len(common)} epochs that all seeds have."
         )
     if not common:

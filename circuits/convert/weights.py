@@ -9,6 +9,7 @@ import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -115,23 +116,36 @@ def _chosen_keys(
 
 
 def _tensors(path: Path) -> dict[str, torch.Tensor]:
-    _refuse_large(path)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # an unreadable file raises an error
-            loaded = torch.load(path, weights_only=True, map_location="cpu", mmap=zipfile.is_zipfile(path))
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}.") from None
-    except Exception as error:  # any error that a damaged or hostile pickle causes
-        if pointer := lfs_pointer(path):
-            raise InputError(f"{path} is {pointer}.") from None
-        raise InputError(f"{path} {_why_not(str(error), zipfile.is_zipfile(path))}") from None
+    loaded = loaded_by_torch(path)
     if not isinstance(loaded, dict):
         raise InputError(f"{path} holds a {type(loaded).__name__}, not a dict of tensors as state_dict() gives.")
     return {str(key): value for key, value in loaded.items()}
 
 
-def _refuse_large(path: Path) -> None:
+def loaded_by_torch(path: Path) -> Any:
+    """What a file of `torch.save` holds: tensors on the CPU and plain containers; anything else is refused."""
+    refuse_large(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an unreadable file raises an error
+            return torch.load(path, weights_only=True, map_location="cpu", mmap=is_archive(path))
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}.") from None
+    except Exception as error:  # any error that a damaged or hostile pickle causes
+        if pointer := lfs_pointer(path):
+            raise InputError(f"{path} is {pointer}.") from None
+        raise InputError(f"{path} {_why_not(str(error), is_archive(path))}") from None
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a file ends as a ZIP archive does; it may still be damaged."""
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:  # an archive on several disks
+        return True
+
+
+def refuse_large(path: Path) -> None:
     """Before a file is loaded, refuse it if it is too large or unpacks to more than its own size.
 
     `torch.save` does not compress, so its archives never unpack to more than their size.
@@ -144,7 +158,10 @@ def _refuse_large(path: Path) -> None:
             )
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
-    except (OSError, zipfile.BadZipFile):  # loading reports it; torch before 1.6 wrote no archives
+    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        if isinstance(error, InputError):
+            raise
+        # loading reports a damaged archive; torch before 1.6 wrote none
         return
     if unpacked > held:
         raise InputError(

@@ -6,7 +6,7 @@
 
 with an optional LayerNorm before attention, MLP and unembedding. Nanda et al. 2023 train one such layer without
 normalization on "x y ="; Power et al. 2022 train two layers. `bridge` returns the same network as a TransformerLens
-bridge, with `run_with_cache` and all its hooks. The unembedding has no bias (TransformerLens's b_U stays zero).
+bridge, with `run_with_cache` and all its hooks. By default the unembedding has no bias: TransformerLens's b_U is zero.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
-from einops import einsum
+from einops import einsum, rearrange
 from pydantic import model_validator
 
 from circuits.config_base import Decay, LayerCount, PositiveInt
@@ -54,6 +54,8 @@ class Transformer(Model):
     """LN: a LayerNorm with weight and bias before attention, MLP and unembedding; by default none."""
     biases: bool = True
     """Train the biases of attention, MLP and LayerNorm; otherwise they stay 0."""
+    unembedding_bias: bool = False
+    """Whether the logits have a bias, `unembed.b_U`."""
     dropout: Decay = 0.0
     """Probability of dropping each entry of the attention and MLP outputs, in training."""
 
@@ -136,6 +138,7 @@ class Transformer(Model):
             **{f"blocks.{i}.{name}": dims for i in range(self.n_layers) for name, dims in block.items()},
             **{f"ln_final.{name}": dims for name, dims in norm.items()},
             "unembed.W_U": ("d_model", "class"),
+            **({"unembed.b_U": ("class",)} if self.unembedding_bias else {}),
         }
         return {name: (axes, tuple(sizes[axis] for axis in axes)) for name, axes in dims.items()}
 
@@ -164,7 +167,8 @@ class Transformer(Model):
 
         `tap` gets values at TransformerLens's hook_embed, and at these hooks of each `blocks.i`: hook_resid_pre,
         hook_attn_out, hook_resid_mid, hook_mlp_out and hook_resid_post, (example, position, d_model); mlp.hook_pre and
-        mlp.hook_post, (example, position, neuron); attn.hook_pattern, (example, head, query, key).
+        mlp.hook_post, (example, position, neuron); attn.hook_pattern, (example, head, query, key); attn.hook_z,
+        (example, query, head, d_head).
         The last block computes the last position alone. So in the last block, the dimensions query and position have
         length 1. One hook of the last block still has all positions: hook_resid_pre, the input of keys and values.
         """
@@ -185,12 +189,13 @@ class Transformer(Model):
             after = tap(f"{block}.mlp.hook_post", self.activated(tap(f"{block}.mlp.hook_pre", before)))
             written = after @ parameters[f"{block}.mlp.W_out"] + parameters[f"{block}.mlp.b_out"]
             stream = tap(f"{block}.hook_resid_post", stream + tap(f"{block}.hook_mlp_out", written))
-        return self._normalized(parameters, "ln_final", stream)[..., -1, :] @ parameters["unembed.W_U"]
+        logits = self._normalized(parameters, "ln_final", stream)[..., -1, :] @ parameters["unembed.W_U"]
+        return logits + parameters["unembed.b_U"] if self.unembedding_bias else logits
 
     @property
     def can_prepare(self) -> bool:
         """Whether `prepared` may return a faster forward pass: True for one layer without normalization."""
-        return self.n_layers == 1 and self.normalization is None
+        return self.n_layers == 1 and self.normalization is None and not self.unembedding_bias
 
     def prepared(self, inputs: torch.Tensor) -> Callable[[Mapping[str, torch.Tensor]], torch.Tensor] | None:
         """A forward pass by `attention_tables` that is faster than `forward` for these inputs, or None.
@@ -226,6 +231,9 @@ class Transformer(Model):
         pattern = tap(f"{block}.attn.hook_pattern", scores.masked_fill(later, -math.inf).softmax(-1))
         W_O, b_O = parameters[f"{block}.attn.W_O"], parameters[f"{block}.attn.b_O"]
         mixed = pattern @ values
+        if tap is not untouched:
+            mixed = rearrange(mixed, "... head query d_head -> ... query head d_head")
+            mixed = rearrange(tap(f"{block}.attn.hook_z", mixed), "... query head d_head -> ... head query d_head")
         return einsum(mixed, W_O, "... head query d_head, head d_head d_model -> ... query d_model") + b_O
 
     def activated(self, before: torch.Tensor) -> torch.Tensor:
@@ -243,7 +251,7 @@ class Transformer(Model):
         return torch.nn.functional.layer_norm(stream, (self.d_model,), weight, bias, EPS)
 
     def prunable_layers(self, signature: Signature) -> dict[str, PrunableLayer]:
-        """Every layer's MLP. Without normalization, logits are linear in the last MLP, which then has a `readout`."""
+        """Every layer's attention heads and MLP. Without normalization, the last MLP has a linear `readout`."""
 
         def layer(i: int) -> PrunableLayer:
             mlp = f"blocks.{i}.mlp"
@@ -257,7 +265,19 @@ class Transformer(Model):
             is_linear = i == self.n_layers - 1 and self.normalization is None
             return PrunableLayer(self.d_mlp, incoming, readout if is_linear else None)
 
-        return {f"blocks.{i}.mlp.hook_post": layer(i) for i in range(self.n_layers)}
+        def heads(i: int) -> PrunableLayer:
+            def incoming(net: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+                of_head = [rearrange(net[f"blocks.{i}.attn.W_{which}"], "head d h -> head (d h)") for which in "QKV"]
+                W = np.concatenate([*of_head, *(net[f"blocks.{i}.attn.b_{which}"] for which in "QKV")], axis=1)
+                return W, np.zeros(self.n_heads, W.dtype)
+
+            return PrunableLayer(self.n_heads, incoming, None, axis=-2)
+
+        return {
+            name: part
+            for i in range(self.n_layers)
+            for name, part in ((f"blocks.{i}.attn.hook_z", heads(i)), (f"blocks.{i}.mlp.hook_post", layer(i)))
+        }
 
     def embedding_table(self, parameters: Mapping[str, np.ndarray]) -> np.ndarray:
         """W_E, (token, d_model)."""

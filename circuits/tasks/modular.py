@@ -15,6 +15,7 @@ nearly all test examples are marked.
 from __future__ import annotations
 
 from collections import Counter
+from random import Random
 from typing import Annotated, Literal
 
 import numpy as np
@@ -23,6 +24,7 @@ from jaxtyping import Bool, Int, Int8, Int16
 from pydantic import Field, model_validator
 
 from circuits.config_base import NonNegativeInt
+from circuits.errors import InputError
 from circuits.interfaces import Signature, Task
 from circuits.randomness import generator
 from circuits.tasks.operations import VALUES, Operation, is_prime
@@ -71,6 +73,11 @@ class Modular(Task):
     sequence: str | None = None
     """Words of a token input, such as "<sos> x + y mod =". The operands are x, y, z, w (x1, x2, ... if more than 4).
     Fixed words get the tokens p, p + 1, ... in order of first appearance. By default only the operands."""
+    draw: Literal["circuits", "nanda-code", "torch-randperm", "given", "unknown"] = "circuits"
+    """Order of all tuples, of which the first are for training. circuits: that of this package. nanda-code: Python's
+    `random.seed(seed)` and `random.shuffle` of the tuples in ascending order (code of Nanda et al. 2023).
+    torch-randperm: `torch.manual_seed(seed)` and `torch.randperm`. Both codes round the training set's size down.
+    given: the run file alone holds the split. unknown: there is no training set, and every tuple is in the test set."""
     split_seed: NonNegativeInt | None = None
     """One seed for the examples and the split of all networks; by default each network uses its own seed."""
 
@@ -84,7 +91,9 @@ class Modular(Task):
             raise ValueError(f"p^n_summands = {self.p}^{self.n_summands} exceeds 2^63 - 1; take fewer summands")
         if self.n_examples > MOST_EXAMPLES:
             raise ValueError(f"all {self.n_tuples:,} tuples exceed the limit of {MOST_EXAMPLES:,}; set max_examples")
-        if not 0 < self.train_size < self.n_examples:
+        if self.draw != "circuits" and self.max_examples is not None:
+            raise ValueError(f"draw '{self.draw}' takes all tuples, so max_examples has no place")
+        if self.draw != "unknown" and not 0 < self.train_size < self.n_examples:
             part = "test" if self.train_size else "training"
             raise ValueError(
                 f"train_fraction = {self.train_fraction} of {self.n_examples} examples leaves no {part} set"
@@ -129,7 +138,10 @@ class Modular(Task):
     @property
     def train_size(self) -> int:
         """Examples in one seed's training set."""
-        return round(self.train_fraction * self.n_examples)
+        if self.draw == "unknown":
+            return 0
+        n = self.train_fraction * self.n_examples
+        return int(n) if self.draw in ("nanda-code", "torch-randperm") else round(n)
 
     @property
     def test_size(self) -> int:
@@ -279,8 +291,36 @@ class Modular(Task):
 
     def _tuples(self, seed: int, part: slice) -> Int16[np.ndarray, "example operand"]:
         """Operands of the examples in the slice `part` of a seed's examples."""
-        random = generator("split", seed if self.split_seed is None else self.split_seed)
-        numbers = distinct(random, self.n_tuples, self.n_examples)[part]
+        return self._tuples_of(self._drawn(seed if self.split_seed is None else self.split_seed)[part])
+
+    def all_tuples(self) -> Int16[np.ndarray, "example operand"]:
+        """Every tuple of operands in ascending order, the first operand changing last.
+
+        Examples
+        --------
+        >>> Modular(p=3).all_tuples()[:4].tolist()
+        [[0, 0], [0, 1], [0, 2], [1, 0]]
+        """
+        return self._tuples_of(np.arange(self.n_tuples))
+
+    def _drawn(self, seed: int) -> Int[np.ndarray, " example"]:
+        """Numbers of the tuples, in the order of the draw."""
+        if self.draw == "given":
+            raise InputError("The task's split was given with its weights; only the run file holds it.")
+        if self.draw == "unknown":
+            return np.arange(self.n_tuples)
+        if self.draw == "nanda-code":
+            numbers = list(range(self.n_tuples))
+            Random(seed).shuffle(numbers)
+            return np.array(numbers)
+        if self.draw == "torch-randperm":
+            import torch
+
+            return torch.randperm(self.n_tuples, generator=torch.Generator().manual_seed(seed)).numpy()
+        return distinct(generator("split", seed), self.n_tuples, self.n_examples)
+
+    def _tuples_of(self, numbers: Int[np.ndarray, " example"]) -> Int16[np.ndarray, "example operand"]:
+        """Operands of the tuples with these numbers."""
         least = 1 if self.operation == "x/y" else 0  # smallest value of the last operand
         tuples = np.empty((len(numbers), self.n_summands), np.int16)
         numbers, tuples[:, -1] = np.divmod(numbers, self.p - least)

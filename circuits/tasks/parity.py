@@ -26,7 +26,7 @@ from circuits.randomness import generator
 from circuits.seen import n_different, seen_inputs
 from circuits.tasks.signs import SignTask
 
-TEST_SEED = {"counter": 0, "merrill-code": 2001, "thesis-code": 2023}
+TEST_SEED = {"counter": 0, "unknown": 0, "merrill-code": 2001, "thesis-code": 2023}
 LISTED = 4  # all 2^n inputs are listed if they are at most this many times the drawn ones; otherwise few are rejected
 MOST_CHECKED = 10**7  # input bits drawn to check a config; larger data are checked when they are drawn
 
@@ -43,9 +43,10 @@ class Parity(SignTask):
     """Seed from which the relevant bits are drawn, instead of `support`."""
     test_unseen: bool = False
     """Draw each seed's test set from the inputs outside its training set, without repetition."""
-    draw: Literal["counter", "merrill-code", "thesis-code"] = "counter"
+    draw: Literal["counter", "merrill-code", "thesis-code", "unknown"] = "counter"
     """counter: this package's random generator draws the examples. merrill-code: Python's `random` draws them as in the
-    code of Merrill et al. 2023. thesis-code: Python's `random` draws them as in a thesis, Fuangkawinsombut 2024."""
+    code of Merrill et al. 2023. thesis-code: Python's `random` draws them as in a thesis, Fuangkawinsombut 2024.
+    unknown: there is no training set, since nobody knows the one of imported weights."""
     test_seed: NonNegativeInt | None = None
     """Seed that draws the test set. The default is 2001 if examples are drawn as in the code of Merrill et al. 2023
     (`draw` is merrill-code), 2023 if they are drawn as in Fuangkawinsombut 2024 (thesis-code), and 0 otherwise."""
@@ -66,6 +67,11 @@ class Parity(SignTask):
             if max(self.support) >= self.n:
                 raise ValueError(f"support {list(self.support)} must lie in 0..{self.n - 1}")
         return self
+
+    @property
+    def train_size(self) -> int:
+        """Number of training examples of each seed."""
+        return 0 if self.draw == "unknown" else self.n_train
 
     @property
     def test_is_shared(self) -> bool:
@@ -107,7 +113,7 @@ class Parity(SignTask):
         `flipped` (example,) bool is True where the target is flipped, so that it is not the parity.
         """
         random = generator("train", seed)
-        inputs = self._source(random, 17 * seed if self.draw == "merrill-code" else seed)(self.n_train)
+        inputs = self._source(random, 17 * seed if self.draw == "merrill-code" else seed)(self.train_size)
         flipped = self._flipped(random)
         targets = np.where(flipped, -self.target(inputs), self.target(inputs)).astype(np.int8)
         return {"inputs": inputs, "targets": targets, "flipped": flipped}
@@ -166,9 +172,9 @@ class Parity(SignTask):
 
     def _flipped(self, random: np.random.Generator) -> np.ndarray:
         if self.flip_rule == "independent":
-            return random.random(self.n_train) < self.flip_fraction
-        flipped = np.zeros(self.n_train, bool)
-        flipped[random.permutation(self.n_train)[: round(self.flip_fraction * self.n_train)]] = True
+            return random.random(self.train_size) < self.flip_fraction
+        flipped = np.zeros(self.train_size, bool)
+        flipped[random.permutation(self.train_size)[: round(self.flip_fraction * self.train_size)]] = True
         return flipped
 
     def _source(self, random: np.random.Generator, python_seed: int) -> Callable[[int], np.ndarray]:
@@ -179,7 +185,7 @@ class Parity(SignTask):
         choice = Random(python_seed).choice
 
         def draw(n_examples: int) -> np.ndarray:
-            if self.draw == "counter":
+            if self.draw in ("counter", "unknown"):
                 return self.signs(random, n_examples)
             drawn = [choice((-1, 1)) for _ in range(n_examples * self.n)]  # row by row
             return np.array(drawn, np.int8).reshape(n_examples, self.n)
