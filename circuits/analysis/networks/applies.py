@@ -17,12 +17,41 @@ def has_prunable_layer(config: Config) -> str | None:
     >>> import circuits
     >>> has_prunable_layer(circuits.preset("merrill-2023"))
     """
+    return makes_predictions(config) or has_layer(config)
+
+
+def has_layer(config: Config) -> str | None:
+    """None if the model has a prunable layer, otherwise the reason; unlike `has_prunable_layer`, it needs no data."""
     if config.prunable_layers:
         return None
     return (
         f"the '{config.model.kind}' model has no hidden layer to prune. Subnetworks, neuron norms, faithfulness and "
         f"representations need one, such as the model 'relu'."
     )
+
+
+def makes_predictions(config: Config) -> str | None:
+    """None if the networks' predictions on the training set can be computed and compared, otherwise the reason."""
+    if config.model.no_outputs:
+        return config.model.no_outputs
+    if config.task.has_numbers:
+        return (
+            "the targets are numbers, so no prediction is right or wrong. Subnetworks, faithfulness, representations "
+            "and margins need signs or classes."
+        )
+    if not config.task.train_size:
+        return (
+            "the run has no training examples. Record it with data={'train': (inputs, targets)}, or convert "
+            "weights with the split of their training."
+        )
+    return None
+
+
+def has_test_set(config: Config) -> str | None:
+    """None if the run has test examples, otherwise the reason why a measurement on them does not apply."""
+    if config.task.test_size:
+        return None
+    return "the run has no test examples. Record it with data={'train': …, 'test': (inputs, targets)}."
 
 
 def is_one_relu_layer(config: Config) -> str | None:
@@ -39,6 +68,8 @@ def is_parity(config: Config) -> str | None:
     """None if the target is the parity of some input bits, otherwise the reason why not."""
     if config.task.parity_bits is not None:
         return None
+    if config.task.unregistered:
+        return config.task.unregistered
     return (
         f"the task '{config.task.kind}' is not a parity. Gates, matches, efficiency, certificates and Walsh spectra "
         f"need one, such as the task 'parity'."

@@ -18,7 +18,7 @@ def chosen_checkpoints(run: Run, options: WalkOptions) -> np.ndarray:
     chosen = np.arange(run.n_checkpoints)[options.slice]
     if not chosen.size:
         raise InputError(
-            f"{run.path} has {run.n_checkpoints} checkpoints, so --checkpoints {options.checkpoints} selects none. "
+            f"{run.path} has {run.n_checkpoints} checkpoints, so checkpoints={options.checkpoints!r} selects none. "
             f"Pass a slice within 0:{run.n_checkpoints}."
         )
     most = options.most_checkpoints

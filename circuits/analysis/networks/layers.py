@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from circuits.analysis.networks.applies import has_prunable_layer, require
+from circuits.analysis.networks.applies import Question, has_prunable_layer, require
 from circuits.analysis.networks.options import Norm, PruningOptions
 from circuits.analysis.subnetworks.pruning import incoming_norms
 from circuits.checkpoints.run import Run
@@ -77,8 +77,8 @@ def last_layer(config: Config) -> Layer:
     return Layer(config, *list(config.prunable_layers.items())[-1])
 
 
-def layer_of(run: Run, options: PruningOptions = PruningOptions()) -> Layer:
-    """The layer of a run that `options` chooses.
+def layer_of(run: Run, options: PruningOptions = PruningOptions(), question: Question = has_prunable_layer) -> Layer:
+    """The layer of a run that `options` chooses; the run's config must fulfill the condition `question`.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def layer_of(run: Run, options: PruningOptions = PruningOptions()) -> Layer:
         "path", and the network's outputs are not linear in the values of the layer's neurons.
     """
     layers, kind = run.config.prunable_layers, run.config.model.kind
-    require(run, has_prunable_layer)
+    require(run, question)
     hook = list(layers)[-1] if options.layer is None else options.layer
     if hook not in layers:
         raise InputError(
@@ -96,9 +96,9 @@ def layer_of(run: Run, options: PruningOptions = PruningOptions()) -> Layer:
     layer = Layer(run.config, hook, layers[hook])
     if options.norm == "path" and not layer.is_linear:
         linear = [name for name, part in layers.items() if part.readout is not None]
-        or_linear_layer = f", or --layer {linear[-1]}" if linear else ""
+        or_linear_layer = f", or layer={linear[-1]!r}" if linear else ""
         raise InputError(
             f"{run.path}: norm 'path' needs a linear readout; the layer '{hook}' of its '{kind}' model has none. "
-            f"Pass --norm incoming{or_linear_layer}."
+            f"Pass norm='incoming'{or_linear_layer}."
         )
     return layer

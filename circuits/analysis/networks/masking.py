@@ -42,10 +42,12 @@ class Masked:
         self,
         inputs: Shaped[np.ndarray, "example input"],
         kept: Bool[np.ndarray, " neuron"] | Bool[np.ndarray, "example neuron"] | None = None,
+        fill: Float[np.ndarray, "..."] | None = None,
     ) -> Float[np.ndarray, "example ..."]:
         """Outputs (example,) or (example, class) with only the kept neurons.
 
-        `inputs` are int64 for tokens, otherwise in the config's dtype. `kept` is a mask of neurons, by default all.
+        `inputs` are int64 for tokens, otherwise in the config's dtype. `kept` is a mask of neurons, by default all. The
+        others have the values `fill`, one value of the layer as `mean_value` gives it, by default 0.
         """
         import torch
 
@@ -57,25 +59,72 @@ class Masked:
             def tap(name: str, values: Any, pruned: Any = pruned) -> Any:
                 if pruned is None or name != self.layer.hook:
                     return values
-                if pruned.ndim > 1:  # (example, neuron); values may have positions in between
-                    pruned = pruned.reshape(len(pruned), *[1] * (values.ndim - 2), -1)
-                return values.masked_fill(pruned, 0.0)  # a product with 0 would keep NaN
+                where = self._along_units(pruned, values.ndim)
+                if fill is not None:
+                    return values.where(~where, torch.from_numpy(fill))
+                return values.masked_fill(where, 0.0)  # a product with 0 would keep NaN
 
             parts.append(self._forward(inputs[part], tap))
         return np.concatenate(parts)
 
     def values(self, inputs: Shaped[np.ndarray, "example input"]) -> Float[np.ndarray, "example neuron"]:
         """The neurons' values; if the model has several positions, their values at the last position."""
+        values = self.raw_values(inputs)
+        if self.layer.part.axis == -2:  # the length of each head's vector
+            return np.linalg.norm(values[:, -1] if values.ndim > 3 else values, axis=-1)
+        if values.ndim > 3:  # an image
+            return values.mean(axis=tuple(range(1, values.ndim - 1)))
+        return values if values.ndim == 2 else values[:, -1]
+
+    def raw_values(self, inputs: Shaped[np.ndarray, "example input"]) -> Float[np.ndarray, "example ..."]:
+        """The layer's values at its hook point, with all positions."""
         parts = []
 
         def tap(name: str, value: Any) -> Any:
             if name == self.layer.hook:
-                parts.append((value if value.ndim == 2 else value[:, -1]).numpy().copy())
+                parts.append(value.numpy().copy())
             return value
 
         for start in range(0, len(inputs), EXAMPLES_AT_ONCE):
             self._forward(inputs[start : start + EXAMPLES_AT_ONCE], tap)
         return np.concatenate(parts)
+
+    def mean_value(self, inputs: Shaped[np.ndarray, "example input"]) -> Float[np.ndarray, "..."]:
+        """The mean over examples of the layer's values, in the networks' dtype."""
+        values = self.raw_values(inputs)
+        return values.mean(axis=0, dtype=np.float64).astype(values.dtype)
+
+    def patched(
+        self,
+        inputs: Shaped[np.ndarray, "example input"],
+        values: Float[np.ndarray, "example ..."],
+        units: Bool[np.ndarray, " neuron"] | None = None,
+    ) -> Float[np.ndarray, "example ..."]:
+        """Outputs with the layer's values replaced by `values` (see `raw_values`); only at `units` if given."""
+        import torch
+
+        parts = []
+        for start in range(0, len(inputs), EXAMPLES_AT_ONCE):
+            part = slice(start, start + EXAMPLES_AT_ONCE)
+            replacement = torch.from_numpy(values[part])
+
+            def tap(name: str, own: Any, given: Any = replacement) -> Any:
+                if name != self.layer.hook:
+                    return own
+                return (
+                    given if units is None else own.where(~self._along_units(torch.from_numpy(units), own.ndim), given)
+                )
+
+            parts.append(self._forward(inputs[part], tap))
+        return np.concatenate(parts)
+
+    def _along_units(self, mask: Any, ndim: int) -> Any:
+        """A mask (neuron,) or (example, neuron) in a shape that spreads over a value with `ndim` axes."""
+        shape = [1] * ndim
+        shape[self.layer.part.axis] = mask.shape[-1]
+        if mask.ndim > 1:
+            shape[0] = len(mask)
+        return mask.reshape(shape)
 
     def separated(
         self, inputs: Shaped[np.ndarray, "example input"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from numbers import Integral
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, field_validator, model_validator
@@ -19,7 +20,7 @@ class WalkOptions(Part):
     """The checkpoints to measure, and the thresholds of memorization and generalization."""
 
     checkpoints: str = ":"
-    """Checkpoints to measure, as a Python slice START:STOP:STEP of their indices."""
+    """Checkpoints to measure, as a Python slice START:STOP:STEP of their indices, or one index."""
     most_checkpoints: Annotated[int, Field(ge=2)] | None = None
     """Measure at most this many of the checkpoints, evenly spaced in log epoch, plus the checkpoints of memorization
     and generalization. By default, there is no limit; only `report` limits slow measurements, to 1,000."""
@@ -27,6 +28,15 @@ class WalkOptions(Part):
     """Train accuracy that a seed must exceed to have memorized."""
     generalization_threshold: Share = 0.98
     """Test accuracy that a seed must exceed to have generalized."""
+
+    @field_validator("checkpoints", mode="before")
+    @classmethod
+    def _one_index(cls, value: Any) -> Any:
+        if isinstance(value, str) and re.fullmatch(r"\s*-?\d+\s*", value):
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, Integral):
+            return value
+        return "-1:" if value == -1 else f"{int(value)}:{int(value) + 1}"
 
     @field_validator("checkpoints")
     @classmethod

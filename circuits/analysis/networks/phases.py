@@ -96,10 +96,22 @@ def phases(run: Run, options: WalkOptions = WalkOptions()) -> xr.Dataset:
     variables |= {
         "grokking_delay": ("seed", delay, {"long_name": "grokking delay"}),
         "collapsed": ("seed", run.collapsed.values[-1], {"recomputed": recomputed}),
-        "diverged": ("seed", ~np.isfinite(run.metrics["train_loss"].values[-1]), {}),
+        "diverged": ("seed", diverged(run), {}),
     }
     thresholds = {f"{phase}_threshold": getattr(options, f"{phase}_threshold") for phase in reached}
     return xr.Dataset(variables, {"seed": list(run.seeds)}, thresholds)
+
+
+def diverged(run: Run) -> Bool[np.ndarray, " seed"]:
+    """Mask of the seeds whose last training loss is not finite; of runs of other loops, whose last parameters are not.
+
+    A recorded or converted run may have no loss at its last checkpoint: then NaN means that it was not computed.
+    """
+    loss = run.metrics["train_loss"].values[-1]
+    if not (run.config.model.is_recorded or run.numerics.get("path") == "imported"):
+        return ~np.isfinite(loss)
+    finite = [all(np.isfinite(values).all() for values in run.arrays(seed).values()) for seed in run.seeds]
+    return np.isinf(loss) | ~np.array(finite)
 
 
 def censored(run: Run, checkpoints: Float[np.ndarray, " seed"]) -> Bool[np.ndarray, " seed"]:

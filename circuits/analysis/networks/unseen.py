@@ -22,7 +22,7 @@ FEW_SEEDS = 8  # up to this many seeds are listed; for more seeds, the range of 
 def seen_share(run: Run) -> xr.DataArray:
     """Share of each seed's test inputs that are in the seed's training set, (seed,) in 0..1.
 
-    Targets are not compared. 0 means that all test inputs are new.
+    Targets are not compared. 0 means that all test inputs are new, or that there are none.
 
     Examples
     --------
@@ -32,7 +32,8 @@ def seen_share(run: Run) -> xr.DataArray:
     ...     seen_share(circuits.train(config, f"{folder}/a.h5", progress=False)).values.tolist()
     [0.61, 0.47, 0.58, 0.49, 0.65]
     """
-    share = np.array([seen_test_inputs(run, seed).mean() for seed in run.seeds])
+    seen = [seen_test_inputs(run, seed) for seed in run.seeds]
+    share = np.array([each.mean() if each.size else 0.0 for each in seen])
     attrs = {"long_name": "share of the test inputs that are in the training set"}
     return xr.DataArray(share, {"seed": list(run.seeds)}, ["seed"], "test_seen_share", attrs)
 
@@ -64,6 +65,8 @@ def seen_remark(share: xr.DataArray | float) -> str:
 
 def described_test_set(run: Run) -> str:
     """Text on the test set: its size, whether all seeds share it, and how much of it is in the training set."""
+    if not run.all_data.sizes["test_example"]:
+        return "none"
     shared = "seed" not in run.all_data["test_inputs"].dims
     whose = "" if len(run.seeds) == 1 else ", the same for all seeds" if shared else " of each seed's own"
     share = seen_share(run)

@@ -5,7 +5,6 @@ network takes less than a millisecond, one thread measures all: more threads wou
 holds two blocks and the results, for any number of checkpoints.
 """
 
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,10 +14,10 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from circuits.analysis.networks.applies import is_one_relu_layer, require
 from circuits.analysis.networks.layers import relu_weights
+from circuits.bars import progress_bar
 from circuits.checkpoints.run import Run
 from circuits.threads import one_blas_thread, one_torch_thread, usable_cores
 
@@ -56,7 +55,7 @@ def walk(
         one_torch_thread() if uses_torch else nullcontext(),
         ThreadPoolExecutor(usable_cores()) as pool,
         ThreadPoolExecutor(1) as reader,
-        tqdm(total=len(checkpoints), desc=what, unit="checkpoint", file=sys.stderr, disable=_off(progress)) as bar,
+        progress_bar(total=len(checkpoints), desc=what, unit="checkpoint", shown=progress) as bar,
     ):
         blocks = run.blocks(checkpoints, *run.config.shapes)
         following = reader.submit(next, blocks, None)
@@ -116,14 +115,10 @@ def one_by_one(
     """
     require(run, is_one_relu_layer)
     total = len(checkpoints) * len(run.seeds)
-    with tqdm(total=total, desc=what, unit="network", file=sys.stderr, disable=_off(progress)) as bar:
+    with progress_bar(total=total, desc=what, unit="network", shown=progress) as bar:
         for where, block in run.blocks(checkpoints, *run.config.shapes):
             for step in range(where.stop - where.start):
                 for seed in range(len(run.seeds)):
                     net = {name: values[step, seed] for name, values in block.items()}
                     yield (where.start + step, seed), dict(zip("Wbu", relu_weights(run.config, net), strict=True))
                     bar.update()
-
-
-def _off(progress: bool) -> bool | None:
-    return None if progress else True  # None: only where stderr is a terminal
