@@ -208,7 +208,7 @@ HOSTILE: dict[str, tuple[Callable[[h5py.File, str], object], str]] = {
     "numbers for a config": (_attribute("config", np.arange(3)), "is damaged: "),
     "nested config": (_attribute("config", "[" * 30_000), "is damaged: "),
     "config that is a list": (_attribute("config", "[]"), "config"),
-    "config of an unknown kind": (_config('"relu"', '"relo"'), "relo"),
+    "config of an unknown optimizer": (_config('"sgd"', '"sgx"'), "sgx"),
     "config with a control character": (_config('"name":"run-v1"', r'"name":"\u001b[2J"'), "control characters"),
     "config of another width": (_config('"width":3', '"width":4'), "is damaged: parameters/W has shape"),
     "config of other seeds": (

@@ -219,7 +219,7 @@ def test_effective_sparsity_takes_a_slice_of_checkpoints(tiny_run):
 
 
 def test_a_slice_that_selects_nothing_says_so(tiny_run):
-    with pytest.raises(circuits_error(), match=r"has 5 checkpoints, so --checkpoints 9: selects none"):
+    with pytest.raises(circuits_error(), match=r"has 5 checkpoints, so checkpoints='9:' selects none"):
         effective_sparsity(tiny_run, Options(checkpoints="9:"))
 
 

@@ -70,7 +70,8 @@ def oracle(config, hook, net, inputs, targets, norm="incoming", criterion="predi
     def answers(n_kept):
         kept = torch.zeros(len(norms), dtype=torch.float64)
         kept[order[:n_kept]] = 1.0
-        tap = lambda name, value: value * kept if name == hook else value  # noqa: E731
+        spread = kept[:, None] if config.prunable_layers[hook].axis == -2 else kept  # heads are vectors
+        tap = lambda name, value: value * spread if name == hook else value  # noqa: E731
         outputs = model.forward(parameters, torch.from_numpy(inputs), tap).numpy()
         if criterion == "prediction":
             return (np.sign(outputs) if outputs.ndim == 1 else outputs.argmax(axis=1)).tolist()
@@ -343,7 +344,7 @@ def test_the_path_norm_needs_a_linear_readout(deep_run):
     assert np.allclose(found.sel(seed=0).values[0], expected, rtol=1e-6)
     message = (
         "norm 'path' needs a linear readout; the layer 'hidden.0.hook_post' of its 'mlp' model has none. "
-        "Pass --norm incoming, or --layer hidden.1.hook_post."
+        "Pass norm='incoming', or layer='hidden.1.hook_post'."
     )
     for measurement in ("subnetwork", "norms", "faithfulness"):
         with pytest.raises(circuits.InputError, match=message):

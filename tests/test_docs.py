@@ -45,19 +45,39 @@ def run_in_place(measured, tmp_path, monkeypatch):
         return int(run.steps[3])
 
 
-DOCUMENTS = ["README.md", *(f"docs/{page}.md" for page in ("getting-started", "training", "run-file", "analysis"))]
-SLOW = ("README.md", "docs/getting-started.md", "docs/run-file.md")
+EXAMPLES = ("getting-started", "own-network", "published-weights", "training", "run-file", "analysis")
+DOCUMENTS = ["README.md", *(f"docs/{page}.md" for page in EXAMPLES)]
+SLOW = ("README.md", "docs/getting-started.md", "docs/own-network.md", "docs/run-file.md")
+
+
+@pytest.fixture
+def registrations_end():
+    """Take back what an example registers."""
+    tables = (registry.TASKS, registry.MODELS, registry.MEASUREMENTS, registry.PRESETS)
+    before = [dict(table.added) for table in tables]
+    yield
+    for table, added in zip(tables, before, strict=True):
+        table.added.clear()
+        table.added.update(added)
 
 
 @pytest.mark.parametrize(
     "document",
     [pytest.param(page, marks=pytest.mark.slow) if page in SLOW else page for page in DOCUMENTS],
 )
+@pytest.mark.usefixtures("registrations_end")
 def test_the_examples_of_the_documents_run(document, run_in_place):
     with circuits.open("checkpoints/merrill-2023.h5") as run:
         names = {"run": run}
         for example in code_blocks(document):
             exec(compile(example.replace("step=3200", f"step={run_in_place}"), document, "exec"), names)
+
+
+def test_a_loop_of_ones_own_becomes_a_figure_in_30_lines():
+    example = code_blocks("docs/own-network.md")[0]
+    assert "circuits.record(" in example
+    assert "circuits.figures." in example
+    assert len([line for line in example.splitlines() if line.strip()]) <= 30
 
 
 @pytest.mark.parametrize("table", ["MEASUREMENTS", "TASKS", "MODELS", "OPTIMIZERS", "PRESETS"])

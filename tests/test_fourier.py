@@ -334,10 +334,10 @@ def test_shown_neurons_take_turns_over_the_key_frequencies():
 def test_the_result_survives_json_and_the_sidecar(run, tmp_path):
     found = measured(run)
     restored = circuits.read_json(to_json(run, {"fourier": found}))["fourier"]
-    xr.testing.assert_identical(restored, found)
+    assert restored.identical(found)
     path = write_sidecar(run, {"fourier": found}, path=tmp_path / "kept.nc")
     with xr.open_datatree(path, engine="h5netcdf") as kept:
-        xr.testing.assert_equal(kept["fourier"].to_dataset().load(), found)
+        assert kept["fourier"].to_dataset().load().equals(found)
 
 
 @pytest.mark.slow
@@ -363,11 +363,11 @@ def test_the_command_line_lists_the_strongest_key_frequencies(trained, tmp_path,
     [
         (
             {"task__operation": "x^2+y^2"},
-            r"'x\^2\+y\^2' is not a sum on a cyclic group, unlike x\+y, x-y, x\*y, x/y. Leave --fourier out.",
+            r"'x\^2\+y\^2' is not a sum on a cyclic group, unlike x\+y, x-y, x\*y, x/y. Leave 'fourier' out.",
         ),
         (
             {"task__operation": "x*y", "task__p": 9},
-            r"p = 9 is not a prime, so the residues other than 0 are not a group under 'x\*y'. Leave --fourier out.",
+            r"p = 9 is not a prime, so the residues other than 0 are not a group under 'x\*y'. Leave 'fourier' out.",
         ),
         (
             {"task__operation": "x*y", "task__p": 2},

@@ -152,7 +152,9 @@ def test_resuming_a_complete_run_changes_nothing(tmp_path, make_config):
 def test_an_existing_file_is_refused_and_left_alone(tmp_path, make_config):
     path = tmp_path / "a.h5"
     path.write_text("precious")
-    with pytest.raises(circuits.InputError, match=r"exists. Pass --resume to continue it, --overwrite to replace it"):
+    with pytest.raises(
+        circuits.InputError, match=r"exists. Pass resume=True to continue it, overwrite=True to replace it"
+    ):
         circuits.train(make_config(), path, progress=False)
     assert path.read_text() == "precious"
 
@@ -167,7 +169,7 @@ def test_overwrite_replaces_a_run(tmp_path, make_config):
     ("changes", "message"),
     [
         ({"optimizer__weight_decay": 0.5}, r"optimizer.weight_decay: 0.01 there, 0.5 asked"),
-        ({"epochs": 2}, r"plans 4 epochs; --epochs 2 cannot shorten it"),
+        ({"epochs": 2}, r"plans 4 epochs; epochs=2 cannot shorten it"),
     ],
 )
 def test_resume_refuses_another_config(tmp_path, make_config, changes, message):
@@ -197,7 +199,7 @@ def test_resume_on_other_numerics_is_refused_unless_allowed_and_then_recorded(
     with pytest.raises(RuntimeError, match="power cut"):
         circuits.train(make_config(), path, progress=False)
     monkeypatch.undo()
-    with pytest.raises(circuits.InputError, match=r"was computed with .* Pass --allow-different-numerics"):
+    with pytest.raises(circuits.InputError, match=r"was computed with .* Pass allow_different_numerics=True"):
         circuits.train(None, path, resume=True, kernel="reference", progress=False)
     with circuits.train(
         None, path, resume=True, kernel="reference", allow_different_numerics=True, progress=False

@@ -251,7 +251,7 @@ def test_another_task_has_no_constructions(tiny_path, monkeypatch):
         run.config.task.__dict__["kind"] = "another"
         monkeypatch.setattr(type(run.config.task), "parity_bits", None)
         assert "constructions" not in circuits.analyze(run, options=Options(checkpoints="-1:"))
-        with pytest.raises(circuits.InputError, match=r"the task 'another' is not a parity.*Leave --constructions out"):
+        with pytest.raises(circuits.InputError, match=r"the task 'another' is not a parity.*Leave 'constructions' out"):
             circuits.analyze(run, "constructions")
         with pytest.raises(circuits.InputError, match="the task 'another' is not a parity"):
             efficiency(run)

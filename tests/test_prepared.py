@@ -90,7 +90,9 @@ def test_a_run_gives_its_networks_as_bridges_of_transformer_lens(tmp_path):
         hooked, own = run.hooked_model(seed=1, checkpoint=-1).run_with_cache(inputs)
     torch.testing.assert_close(hooked, logits[:, -1], rtol=1e-9, atol=1e-9)
     for name, values in own.items():
-        torch.testing.assert_close(values, cache[name][..., -values.shape[-2] :, :], rtol=1e-9, atol=1e-9, msg=name)
+        z = name.endswith("hook_z")  # (example, position, head, d_head)
+        theirs = cache[name][:, -values.shape[1] :] if z else cache[name][..., -values.shape[-2] :, :]
+        torch.testing.assert_close(values, theirs, rtol=1e-9, atol=1e-9, msg=name)
     assert "blocks.0.attn.hook_pattern" in own
 
 

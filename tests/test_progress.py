@@ -202,11 +202,11 @@ def test_the_table_of_the_earliest_names_it_or_those_that_are_tied(grokked, grok
 @pytest.mark.slow
 def test_transitions_are_those_of_the_measurement_and_take_further_measures(grokked, grokked_run):
     plain = transitions(grokked_run)
-    xr.testing.assert_equal(plain["onset"], grokked["onset"])
+    assert plain["onset"].equals(grokked["onset"])
     merged = circuits.analyze(grokked_run, "constructions")["constructions"]
     more = transitions(grokked_run, merged)
     assert set(more["measure"].values) - set(plain["measure"].values) >= {"merged_sparsity", "path_cost"}
-    xr.testing.assert_equal(more["lag"].sel(measure=plain["measure"]), plain["lag"])
+    assert more["lag"].sel(measure=plain["measure"]).equals(plain["lag"])
     again = transitions(grokked_run, {"parameter_norm": -grokked["parameter_norm"]})
     assert (again["direction"].sel(measure="parameter_norm") == -plain["direction"].sel(measure="parameter_norm")).all()
 
@@ -234,9 +234,7 @@ def test_classes_have_margins_but_neither_sensitivity_nor_arity(modular_path):
         assert not {"sensitivity", "arity"} & set(found)
         assert ("normalised_margin" in found) == (run.config.model.kind == "mlp")
         np.testing.assert_allclose(found["parameter_norm"], run.metrics["parameter_norm"], rtol=1e-6)
-        xr.testing.assert_equal(
-            found["effective_sparsity"].drop_attrs(), circuits.analysis.effective_sparsity(run).drop_attrs()
-        )
+        assert found["effective_sparsity"].equals(circuits.analysis.effective_sparsity(run))
         right = found["test_margin_least"] > 0
         np.testing.assert_array_equal(right, run.metrics["test_accuracy"] == 1)
         assert {figure.layout.title.text for figure in drawn.figures(run, found)} >= {"Spectral norm", "Margins"}
@@ -259,10 +257,10 @@ def test_the_stored_metric_is_used_only_where_it_is_the_same_thing(modular_path,
 def test_results_survive_json_and_the_sidecar(tiny_run, tmp_path):
     found = circuits.analyze(tiny_run, "progress")
     restored = circuits.read_json(to_json(tiny_run, found))["progress"]
-    xr.testing.assert_identical(restored, found["progress"])
+    assert restored.identical(found["progress"])
     path = write_sidecar(tiny_run, found, path=tmp_path / "a.nc")
     with xr.open_datatree(path, engine="h5netcdf") as tree:
-        xr.testing.assert_equal(tree["progress"].to_dataset().load(), found["progress"])
+        assert tree["progress"].to_dataset().load().equals(found["progress"])
 
 
 def test_a_diverged_seed_is_nan_and_has_no_arity(tmp_path, make_config):

@@ -119,5 +119,5 @@ def test_init_scale_multiplies_every_initial_parameter(tmp_path):
 
 
 def test_networks_that_draw_cannot_train_as_one(tmp_path):
-    with pytest.raises(circuits.InputError, match="cannot train as one: pass --kernel auto"):
+    with pytest.raises(circuits.InputError, match="cannot train as one: pass kernel='auto'"):
         circuits.train(config_of(), tmp_path / "run.h5", kernel="batched", progress=False)

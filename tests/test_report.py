@@ -307,7 +307,7 @@ def test_the_page_draws_what_the_sidecar_holds_and_measures_the_rest(tiny_path, 
         report(run)
         assert made == [name for name in usual(run.config) if name not in found]
         for name, dataset in found.items():
-            xr.testing.assert_equal(drawn[name], dataset)
+            assert drawn[name].equals(dataset)
         made.clear()
         report(run, options=Options(norm="path"))
         assert made == usual(run.config)[1:], "what was measured with other options is not drawn"
@@ -369,7 +369,7 @@ def test_a_page_shows_the_escapes_in_the_name_of_its_file(tiny_run, tmp_path):
 def test_only_a_page_of_its_own_is_replaced(tiny_run, tmp_path):
     foreign = tmp_path / "notes.html"
     foreign.write_text("<!doctype html><p>mine</p>")
-    with pytest.raises(circuits.InputError, match=r"exists and is not a page made by circuits.*Pass another --out\."):
+    with pytest.raises(circuits.InputError, match=r"exists and is not a page made by circuits.*Pass another path\."):
         report(tiny_run, foreign)
     assert foreign.read_text() == "<!doctype html><p>mine</p>"
     before = tiny_run.path.read_bytes()

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from circuits.analysis.fourier.logit_frequencies import key_frequencies, logit_frequencies
     from circuits.analysis.fourier.neuron_frequencies import neuron_frequencies
     from circuits.analysis.fourier.restricted_loss import excluded_losses, restricted_losses
+    from circuits.analysis.interventions.ablation import ablate
+    from circuits.analysis.interventions.patching import patch
     from circuits.analysis.measurements import analyze
     from circuits.analysis.networks.outputs import group_outputs
     from circuits.analysis.networks.phases import phases

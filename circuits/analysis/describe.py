@@ -29,7 +29,13 @@ def training_text(config: Config) -> list[str]:
         "stop": "until {}",
         "metrics": "measuring {}",
     }
-    words = [f"{config.loss} loss", f"batch {config.batch_size or 'all'}", f"{config.epochs} epochs", config.dtype]
+    if config.model.is_recorded:
+        del parts["steps"]
+        loss = "the loop's own loss" if config.loss == "other" else f"{config.loss} loss"
+        batch = [f"batch {config.batch_size}"] if config.batch_size else []
+        words = ["in a loop of its own", loss, *batch, f"{config.total_steps} updates", config.dtype]
+    else:
+        words = [f"{config.loss} loss", f"batch {config.batch_size or 'all'}", f"{config.epochs} epochs", config.dtype]
     return words + [text.format(readable(data[name])) for name, text in parts.items() if data[name]]
 
 

@@ -25,3 +25,5 @@ class Measurement:
     table, with a row per seed and the values at the last checkpoint."""
     on_request: Callable[[Config], bool] = lambda config: False
     """Config -> whether the measurement runs only if requested by name, because it takes long."""
+    defined: Callable[..., xr.Dataset] | None = None
+    """The function that a caller registered, if the measurement is not this package's own."""

@@ -16,7 +16,7 @@ from circuits.checkpoints.layout import UNSEEN_ACCURACY
 from circuits.checkpoints.run import Run
 from circuits.errors import InputError
 from circuits.figures import generic
-from circuits.figures.drawing.bands import add_band
+from circuits.figures.drawing.bands import add_band, connected
 from circuits.figures.drawing.curves import curves_over_epochs
 from circuits.figures.drawing.palette import GREY, TEST, TRAIN, UNSEEN, style_of
 from circuits.figures.drawing.papers import as_in, with_setting
@@ -27,6 +27,7 @@ MARKED = "train_accuracy_"
 def figures(run: Run, metrics: xr.Dataset) -> list[go.Figure]:
     """Figures of a run: accuracy, loss, and each further metric that the config names."""
     metrics = with_setting(run, metrics)
+    metrics = connected(metrics) if run.config.model.is_recorded else metrics
     if MARK in run.all_data:
         metrics = metrics.assign(commuted_share=commuted_share(run))
     marked = [marked_accuracy(metrics)] if _marks(metrics) else []

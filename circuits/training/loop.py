@@ -12,16 +12,18 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from platform import platform, python_version
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from circuits.atomic_write import make_folder
+from circuits.bars import in_notebook, progress_bar
 from circuits.checkpoints import layout
 from circuits.checkpoints.lengths import is_packed
 from circuits.checkpoints.lock import RunLock, being_written, writer_pid
@@ -32,7 +34,10 @@ from circuits.checkpoints.undo import set_aside
 from circuits.checkpoints.writer import Writer
 from circuits.config import Config
 from circuits.errors import REMEDIES, InputError, Interrupted
+from circuits.notebook import show
+from circuits.presets.resolve import as_config
 from circuits.printable import printable
+from circuits.registry import MEASUREMENTS
 from circuits.training.early_stop import EarlyStop
 from circuits.training.extra_metrics import further_metrics
 from circuits.training.paths.choice import Choice, choose_path
@@ -46,10 +51,10 @@ STATE_SECONDS = 1.0  # training time that a kill may lose, for optimizers with s
 
 
 def train(
-    config: Config | None,
+    config: Config | Mapping[str, Any] | str | None,
     path: str | Path,
     *,
-    resume: bool = False,
+    resume: bool | str = False,
     overwrite: bool = False,
     device: str = "auto",
     kernel: str = "auto",
@@ -61,11 +66,13 @@ def train(
     Parameters
     ----------
     config
-        The run's config. With `resume`, it may be None, or the file's config with the same or more epochs.
+        The run's config, the name of a preset, or a dictionary of the config's fields. With `resume`, it may be None,
+        or the file's config with the same or more epochs.
     path
         The run file; its folder is created if it is missing.
     resume
-        Continue an interrupted run, or extend a finished one. A complete run is returned unchanged.
+        Continue an interrupted run, or extend a finished one. A complete run is returned unchanged. "auto" begins the
+        run if `path` does not exist, otherwise continues it.
     overwrite
         Replace an existing run file, unless a process is writing to it.
     device
@@ -76,7 +83,8 @@ def train(
     allow_different_numerics
         Resume even if arithmetic, processor or libraries differ; the bits may then differ from an uninterrupted run.
     progress
-        Show a progress bar on stderr if that is a terminal.
+        Show a progress bar on stderr if that is a terminal. In a notebook, show a bar, and at the end the epochs
+        at which each seed memorized and generalized.
 
     Returns
     -------
@@ -100,13 +108,18 @@ def train(
     ...     run.steps.tolist()
     [0, 1, 2]
     """
-    path = Path(path)
+    path, config = Path(path), None if config is None else as_config(config)
+    if resume == "auto":
+        resume = path.exists() and not overwrite
+    elif not isinstance(resume, bool):
+        raise InputError(f"resume is {resume!r}. Pass True, False or 'auto'.")
     if resume and overwrite:
         raise InputError("Pass resume or overwrite, not both.")
     if not resume:
         if config is None:
             raise InputError("A new run needs a config. Pass one, such as circuits.preset('merrill-2023').")
-        return begin(path, config, choose_path(config, device, kernel), overwrite=overwrite, progress=progress)
+        run = begin(path, config, choose_path(config, device, kernel), overwrite=overwrite, progress=progress)
+        return displayed(run, progress)
     mend(path, say)
     with open_run(path):  # refuses a bad file before a lock file appears; stays open, since a second check takes time
         lock = RunLock(path)
@@ -114,13 +127,22 @@ def train(
             config, choice = _resumable(config, path, device, kernel, allow_different_numerics)
     with released_on_error(lock):
         if choice is not None:
+            refuse_without_examples(config)
             check_room(path, layout.size_on_disk(config))
         elif (was_killed(path) or is_longer(path)) and (copy := make_plain(path).copy):  # killed after its last step
             say(f"{path}: rows after the last committed checkpoint were removed. Copy of the original file: {copy}.")
     if choice is None:
         lock.release()
-        return open_run(path)
-    return advance_to_the_end(lock, config, choice, progress=progress)
+        return displayed(open_run(path), progress)
+    return displayed(advance_to_the_end(lock, config, choice, progress=progress), progress)
+
+
+def displayed(run: Run, shown: bool = True) -> Run:
+    """The run; in a notebook, if `shown`, the cell displays when each seed memorized and generalized."""
+    if shown and in_notebook() and run.n_checkpoints:
+        phases = run.phases()
+        show(MEASUREMENTS["phases"].load().tables(phases, phases))
+    return run
 
 
 def begin(
@@ -139,7 +161,10 @@ def begin(
     path, fingerprint and step of the original run, and `start` is the state to start from.
     """
     if parent and path.exists() and path.samefile(parent["path"]):
-        raise InputError(f"{path} is the original run, which the new run must not replace. Pass another --out.")
+        raise InputError(f"{path} is the original run, which the new run must not replace. Pass another path.")
+    refuse_without_examples(config)
+    if reason := config.task.unregistered or config.model.unregistered or config.model.no_outputs:
+        raise InputError(reason)
     make_folder(path)
     refuse_to_replace(path, overwrite)
     check_room(path, layout.size_on_disk(config))
@@ -149,6 +174,13 @@ def begin(
         layout.create(path, config, versions(), numerics, state, parent=parent, replace=overwrite)
         set_aside(path, say)  # it belongs to an earlier file of this name
     return advance_to_the_end(lock, config, choice, start=start, progress=progress)
+
+
+def refuse_without_examples(config: Config) -> None:
+    """Raise an `InputError` if the task has no training examples, such as one whose split is unknown."""
+    if not config.task.train_size:
+        config.task.train_data(config.seeds[0])  # the task 'arrays' says what it needs
+        raise InputError(f"The task '{config.task.kind}' has no training examples here. Set task.draw or the data.")
 
 
 def versions() -> dict[str, str]:
@@ -205,10 +237,9 @@ class Session:
         if longer or elsewhere:  # after every damaged file has been refused
             writer.amend(config if longer else None, writer.n_checkpoints if elsewhere else None)
         self._stepper = choice.path(config, run.all_data, self._start, choice.device)
-        self._bar = tqdm(
-            total=config.total_steps, initial=self._start.step, desc=config.name, unit="step", file=sys.stderr,
-            disable=None if progress else True,
-        )  # fmt: skip
+        self._bar = progress_bar(
+            total=config.total_steps, initial=self._start.step, desc=config.name, unit="step", shown=progress
+        )
         self._bar.set_postfix_str(self._stepper.preparing)
         self._saved = time.monotonic()
 
@@ -262,23 +293,32 @@ def _resumable(
     """The config to resume with, and the `Choice` of device and kernel, which is None if the run is complete."""
     with open_run(path) as run:
         stored = run.config
+        if reason := stored.task.unregistered or stored.model.unregistered:
+            raise InputError(f"{path} cannot be resumed: {reason}")
         config = stored if config is None else config.replace(source=stored.source)  # a text that changes no number
         if config != stored.replace(epochs=config.epochs):
             raise InputError(
                 f"{path} was made with another config ({_first_difference(stored, config)}). "
-                f"--resume takes its config from the file; only a larger --epochs may differ."
+                f"resume=True takes its config from the file; only more epochs may differ."
             )
+        if config.task.has_data:
+            for name, values in layout.run_data(config):
+                if not np.array_equal(run.all_data[name].values, values):
+                    raise InputError(
+                        f"{path} was trained on other data: {name} differs from the arrays of the task "
+                        f"'{config.task.kind}'. Pass the same arrays, or another path for a new run."
+                    )
         if config.epochs < stored.epochs:
             raise InputError(
-                f"{path} plans {stored.epochs} epochs; --epochs {config.epochs} cannot shorten it. Pass more epochs."
+                f"{path} plans {stored.epochs} epochs; epochs={config.epochs} cannot shorten it. Pass more epochs."
             )
         if run.is_complete and config == stored:
             return config, None
         if run.stopped_early:
-            raise InputError(f"{path} has met its stop rule ({stored.stop!r}): more --epochs would change nothing.")
+            raise InputError(f"{path} has met its stop rule ({stored.stop!r}): more epochs would change nothing.")
         if config != stored and stored.optimizer.lr_cosine:
             raise InputError(
-                f"{path} has a learning rate that falls to 0 at its last step, so more --epochs would change every "
+                f"{path} has a learning rate that falls to 0 at its last step, so more epochs would change every "
                 f"update. Train a new run instead."
             )
         if config != stored and int(stored.total_steps) not in config.checkpoint_steps():
@@ -299,7 +339,7 @@ def _resumable(
             key = changed[0]
             raise InputError(
                 f"{path} was computed with {key} {before.get(key)!r}; here {key} is {here.get(key)!r}, so the bits "
-                f"would differ from an uninterrupted run. Pass --allow-different-numerics to resume nevertheless."
+                f"would differ from an uninterrupted run. Pass allow_different_numerics=True to resume nevertheless."
             )
         return config, choice
 
@@ -313,7 +353,7 @@ def _first_difference(stored: Config, wanted: Config) -> str:
 def refuse_to_replace(path: Path, overwrite: bool) -> None:
     """Raise an `InputError` if `path` exists, unless `overwrite` is True and it is a run file not being written."""
     if path.is_dir():
-        raise InputError(f"{path} is a folder. Pass a file in it to --out, such as {path / 'run.h5'}.")
+        raise InputError(f"{path} is a folder. Pass a file in it, such as {path / 'run.h5'}.")
     if path.exists():
         if not overwrite:
             raise layout.already_there(path)
@@ -322,7 +362,7 @@ def refuse_to_replace(path: Path, overwrite: bool) -> None:
         try:
             open_run(path).close()
         except InputError as error:
-            raise InputError(f"--overwrite replaces runs only: {error}") from None
+            raise InputError(f"overwrite=True replaces runs only: {error}") from None
 
 
 def check_room(path: Path, needed: int) -> None:
@@ -331,14 +371,14 @@ def check_room(path: Path, needed: int) -> None:
     if limit != resource.RLIM_INFINITY and needed > limit:
         raise InputError(
             f"{path} needs {needed / 1e3:.0f} kB, but the limit for a file is {limit / 1e3:.0f} kB. "
-            f"{REMEDIES[errno.EFBIG]}, or keep fewer checkpoints (--checkpoints.every-epochs)."
+            f"{REMEDIES[errno.EFBIG]}, or keep fewer checkpoints (checkpoints.every_epochs=10)."
         )
     free = shutil.disk_usage(path.parent).free + (path.stat().st_blocks * 512 if path.exists() else 0)
     if needed + SPARE_BYTES > free:
         raise InputError(
             f"{path} needs {max(needed, 1e6) / 1e6:.0f} MB and {SPARE_BYTES / 1e6:.0f} MB of spare room, "
-            f"but {path.parent} has {free / 1e6:.0f} MB free. Make room, pass --out elsewhere, or keep fewer "
-            f"checkpoints (--checkpoints.every-epochs)."
+            f"but {path.parent} has {free / 1e6:.0f} MB free. Make room, pass another path, or keep fewer "
+            f"checkpoints (checkpoints.every_epochs=10)."
         )
 
 

@@ -49,7 +49,7 @@ def start_of(run: Run) -> Start:
     if run.parent is None:
         return Start(0, initial_parameters(run.config), {}, {})
     path = Path(run.parent["path"])
-    again = f"Make {run.path} again, with --overwrite."
+    again = f"Make {run.path} again, with overwrite=True."
     if not path.exists():
         raise InputError(f"{run.path} has no checkpoint yet, and its parent run {path} does not exist. {again}")
     with open_run(path) as parent:

@@ -48,7 +48,7 @@ def outcomes(runs: Mapping[str, Run], options: WalkOptions = WalkOptions()) -> x
     datasets = []
     for run in runs.values():
         if run.n_checkpoints == 0:
-            raise InputError(f"{run.path} has no checkpoint yet. Train it: circuits train --resume --out {run.path}")
+            raise InputError(f"{run.path} has no checkpoint yet. Train it: {run.config.resume_hint(run.path)}")
         metrics, when = run.metrics, phases(run, options)
         ends = {
             "best_test_accuracy": metrics["test_accuracy"].max("step"),

@@ -31,6 +31,7 @@ from circuits.analysis.fourier.restricted_loss import excluded_losses, mean_loss
 from circuits.analysis.fourier.snapshots import shown
 from circuits.analysis.fourier.tables import fourier_tables
 from circuits.analysis.measurement import Measurement
+from circuits.analysis.networks.applies import has_layer
 from circuits.analysis.networks.labels import chosen_checkpoints, without_collapsed
 from circuits.analysis.networks.layers import Layer, layer_of
 from circuits.analysis.networks.phases import phase_checkpoints
@@ -191,7 +192,7 @@ def measure(run: Run, options: FourierOptions, *, progress: bool = False) -> xr.
         neuron. `shown_logits`: how large each product of a wave of x and a wave of y is in the centered logits. Each
         class has a coefficient of the product; the value is the root of the sum of the squared coefficients.
     """
-    layer = layer_of(run, options) if run.config.prunable_layers else None
+    layer = layer_of(run, options, has_layer) if run.config.prunable_layers else None
     views = Views(run.config, layer)
     members = views.tuples.members(run)
     at_end = _walked(run, np.array([run.n_checkpoints - 1]), views, lambda seed, values: values, what="key frequencies")

@@ -30,14 +30,15 @@ from circuits.errors import InputError
 def circuit_of(
     run: Run,
     seed: int | None = None,
-    checkpoint: int | None = None,
+    checkpoint: int | str | None = None,
     options: MergeOptions = MergeOptions(),
     constructions: Mapping[str, Construction] | None = None,
 ) -> Circuit:
     """Circuit of a network's active subnetwork: gates, elements (merged neurons), matches to constructions, path cost.
 
-    `seed` is by default the run's first seed. `checkpoint` is an index. By default, the option `final` chooses the
-    checkpoint: the last one, or one of the last 50. `options` also has the settings of pruning and of merging neurons.
+    `seed` is by default the run's first seed. `checkpoint` is an index or a name, as in `Run.state`. By default,
+    the option `final` chooses the checkpoint: the last one, or one of the last 50. `options` also has the settings of
+    pruning and of merging neurons.
     `constructions` are the constructions (networks built by hand) to match, by name; by default every registered
     construction on the task's number of bits.
 
@@ -49,7 +50,8 @@ def circuit_of(
     """
     bits = parity_bits(run)
     index = run.seed_index(seed)
-    at = int(neuron_groups(run, options).checkpoint[index] if checkpoint is None else run.checkpoint_index(checkpoint))
+    chosen = neuron_groups(run, options).checkpoint[index] if checkpoint is None else None
+    at = run.checkpoint_index(checkpoint, seed=seed) if chosen is None else int(chosen)
     whole = network_of(run, index, at)
     kept = active_mask(run, index, at, options)
     has_collapsed = run.collapsed.values[at, index]

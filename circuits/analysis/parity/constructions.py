@@ -12,7 +12,7 @@ import xarray as xr
 from jaxtyping import Float
 
 from circuits.analysis.measurement import Measurement
-from circuits.analysis.networks.applies import all_of, is_one_relu_layer, require
+from circuits.analysis.networks.applies import all_of, is_one_relu_layer, makes_predictions, require
 from circuits.analysis.networks.labels import chosen_checkpoints
 from circuits.analysis.networks.walk import Network
 from circuits.analysis.parity.circuit import members, network_of, neurons_of
@@ -225,4 +225,4 @@ def warnings_about(run: Run, result: xr.Dataset) -> list[str]:
     return lines
 
 
-CONSTRUCTIONS = Measurement(measure, all_of(is_one_relu_layer, of_few_bits), construction_tables)
+CONSTRUCTIONS = Measurement(measure, all_of(is_one_relu_layer, makes_predictions, of_few_bits), construction_tables)

@@ -8,14 +8,20 @@ epoch at which each measure begins to change. If the 95 % intervals allow, it al
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
 from jaxtyping import Int
 
 from circuits.analysis.measurement import Measurement
-from circuits.analysis.networks.applies import is_one_relu_layer
+from circuits.analysis.networks.applies import (
+    all_of,
+    has_prunable_layer,
+    has_test_set,
+    is_one_relu_layer,
+    makes_predictions,
+)
 from circuits.analysis.networks.evaluator import evaluator
 from circuits.analysis.networks.labels import chosen_checkpoints, trajectory_coords
 from circuits.analysis.networks.layers import layer_of, relu_weights
@@ -145,18 +151,21 @@ def progress_measures(run: Run, options: PruningOptions = PruningOptions(), *, p
 
     add("parameter_norm", values["parameter_norm"], "L2 norm of all parameters")
     add("layer_norm", values["layer_norm"], "L2 norm of the layer's parameters", "layer")
-    add("spectral_norm", values["spectral_norm"], "spectral norm", "matrix")
-    add("frobenius_norm", values["frobenius_norm"], "Frobenius norm", "matrix")
-    layers = list(dict.fromkeys(layer_of_parameter(config).values()))
-    result = result.assign_coords(layer=layers, matrix=matrix_names(config))
-    if config.prunable_layers:
+    result = result.assign_coords(layer=list(dict.fromkeys(layer_of_parameter(config).values())))
+    if matrices := matrix_names(config):
+        add("spectral_norm", values["spectral_norm"], "spectral norm", "matrix")
+        add("frobenius_norm", values["frobenius_norm"], "Frobenius norm", "matrix")
+        result = result.assign_coords(matrix=matrices)
+    if has_prunable_layer(config) is None:
         sizes = _sizes(run, checkpoints, options, progress)
         add("effective_sparsity", sizes, "neurons in the active subnetwork")
         add("sparsity_ratio", sizes / layer_of(run, options).width, "effective sparsity / width")
-    for index, (name, long_name) in enumerate(MARGINS.items()):
-        add(name, values["margin"][..., index], long_name)
-    probes = examples_of(run, 0, "train")[0][:PROBES]
-    degree = degree_of_homogeneity(evaluator(config, probes).outputs, run.arrays(run.seeds[0], 0))
+    degree = None
+    if "margin" in values:
+        for index, (name, long_name) in enumerate(MARGINS.items()):
+            add(name, values["margin"][..., index], long_name)
+        probes = examples_of(run, 0, "train")[0][:PROBES]
+        degree = degree_of_homogeneity(evaluator(config, probes).outputs, run.arrays(run.seeds[0], 0))
     if degree is not None:
         with np.errstate(divide="ignore", invalid="ignore"):
             normalized = values["margin"][..., 0] / values["parameter_norm"] ** degree
@@ -188,11 +197,14 @@ def _one_network(run: Run, options: PruningOptions) -> Callable[[int, Network], 
     layer_names, matrices = layer_of_parameter(config), matrix_names(config)
     layers = list(dict.fromkeys(layer_names.values()))
     dims = {name: config.shapes[name][0] for name in matrices}
-    has_arity = is_one_relu_layer(config) is None
+    has_arity = all_of(is_one_relu_layer, makes_predictions)(config) is None
     places = range(len(run.seeds))
-    sets = [{which: examples_of(run, index, which) for which in ("train", "test")} for index in places]
+    has_margins = all_of(makes_predictions, has_test_set)(config) is None
+    wanted: tuple[Literal["train", "test"], ...] = ("train", "test") if has_margins else ()
+    sets = [{which: examples_of(run, index, which) for which in wanted} for index in places]
     outputs = [{which: evaluator(config, inputs).outputs for which, (inputs, _) in both.items()} for both in sets]
-    if config.task.inputs_are_signs:
+    has_flips = has_margins and config.task.inputs_are_signs
+    if has_flips:
         flips = [sensitivities_on(config, both["test"][0]) for both in sets]
     if has_arity:
         agreement_sets = [examples_of(run, index, options.agreement_set)[0] for index in places]
@@ -202,22 +214,24 @@ def _one_network(run: Run, options: PruningOptions) -> Callable[[int, Network], 
         of_layers = layer_norms(net, layer_names)
         norms = np.array([of_layers[layer] for layer in layers], np.float64)
         answers = {which: outputs_of(net) for which, outputs_of in outputs[seed].items()}
-        of_sets = [margins(answers[which], targets) for which, (_, targets) in sets[seed].items()]
         spectral = [spectral_norm(as_matrix(net[name], dims[name])) for name in matrices]
         numbers: dict[str, Any] = {
             "layer_norm": norms,
             "parameter_norm": np.sqrt((norms**2).sum()),
             "spectral_norm": np.array(spectral, np.float64),
             "frobenius_norm": np.array([frobenius_norm(net[name]) for name in matrices], np.float64),
-            "margin": np.array([value for each in of_sets for value in (each.min(), each.mean())], np.float64),
         }
-        if config.task.inputs_are_signs:
+        if has_margins:
+            of_sets = [margins(answers[which], targets) for which, (_, targets) in sets[seed].items()]
+            numbers["margin"] = np.array([value for each in of_sets for value in (each.min(), each.mean())], np.float64)
+        if has_flips:
             numbers["sensitivity"] = np.full(3, np.nan)
             if np.isfinite(answers["test"]).all():
                 counts = flips[seed](net)
                 numbers["sensitivity"][:] = counts.mean(), *mean_interval(counts, 0, config.task.signature.n_inputs)
         if has_arity:
-            answer = answers["train"] if options.agreement_set == "train" else on_agreement_set[seed](net)
+            is_known = options.agreement_set == "train" and "train" in answers
+            answer = answers["train"] if is_known else on_agreement_set[seed](net)
             numbers["arity"] = arities(*relu_weights(config, net), agreement_sets[seed], answer).astype(np.int16)
         return numbers
 

@@ -84,8 +84,9 @@ def as_matrix(values: Float[np.ndarray, "*any"], dims: tuple[str, ...]) -> Float
     if values.ndim < 3:
         return np.atleast_2d(values)
     rows = ("head", "d_head") if {"head", "d_head"} < set(dims) else dims[:-1]
-    columns = [dim for dim in dims if dim not in rows]
-    return rearrange(values, f"{' '.join(dims)} -> ({' '.join(rows)}) ({' '.join(columns)})")
+    axes = {dim: f"axis{at}" for at, dim in enumerate(dims)}  # einops refuses names of a recorded module, such as 0_out
+    kept, others = ([axes[dim] for dim in dims if (dim in rows) == is_row] for is_row in (True, False))
+    return rearrange(values, f"{' '.join(axes.values())} -> ({' '.join(kept)}) ({' '.join(others)})")
 
 
 def layer_of_parameter(config: Config) -> dict[str, str]:

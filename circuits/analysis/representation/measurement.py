@@ -9,14 +9,12 @@ A network that computes parity from the sum of its bits, such as `constructions.
 of 2^k. So a low silhouette after generalization is not a failure, but shows another circuit.
 """
 
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 from jaxtyping import Float, Int, Shaped
-from tqdm import tqdm
 
 from circuits.analysis.measurement import Measurement
 from circuits.analysis.networks.applies import all_of, has_prunable_layer
@@ -31,6 +29,7 @@ from circuits.analysis.representation.embedding import has_scikit_learn, neighbo
 from circuits.analysis.representation.snapshots import N_PANELS, along_the_run, panels_of_seeds, pictured_seed
 from circuits.analysis.representation.tables import representation_tables
 from circuits.analysis.subnetworks.active import examples_of
+from circuits.bars import progress_bar
 from circuits.checkpoints.run import Run
 from circuits.randomness import generator
 from circuits.threads import one_blas_thread, one_torch_thread, usable_cores
@@ -160,11 +159,9 @@ def _pictures(
     def one(checkpoint: int) -> Picture:
         return picture(layer, run.arrays(seed, checkpoint), points, seed)
 
-    disable = None if progress else True  # None: only where stderr is a terminal
     with one_blas_thread(), one_torch_thread(), ThreadPoolExecutor(usable_cores()) as pool:
         in_turn = pool.map(one, existing)
-        bar = tqdm(in_turn, total=len(existing), desc="t-SNE", unit="picture", file=sys.stderr, disable=disable)
-        pictures = list(bar)
+        pictures = list(progress_bar(in_turn, total=len(existing), desc="t-SNE", unit="picture", shown=progress))
 
     def of_panels(name: str, axis: int = 0, dtype: type = np.float64) -> np.ndarray:
         values = np.stack([getattr(each, name) for each in pictures], axis=axis)

@@ -136,7 +136,7 @@ def active_mask(
 
 
 def active_at(
-    run: Run, seed: int | None = None, checkpoint: int | None = None, options: PruningOptions = PruningOptions()
+    run: Run, seed: int | None = None, checkpoint: int | str | None = None, options: PruningOptions = PruningOptions()
 ) -> Bool[np.ndarray, " neuron"]:
     """Mask of the neurons that predictions need (active subnetwork), by default of the first seed's last checkpoint.
 
@@ -145,12 +145,12 @@ def active_at(
     InputError
         The model has no prunable layer, the seed or checkpoint does not exist, or the network has diverged.
     """
-    index = run.checkpoint_index(checkpoint)
+    index = run.checkpoint_index(checkpoint, seed=seed)
     kept = active_mask(run, run.seed_index(seed), index, options)
     if kept is None:
         raise InputError(
             f"{run.path}: at checkpoint {index} the network has diverged, so it has no active subnetwork. Pass an "
-            f"earlier --checkpoint."
+            f"earlier checkpoint."
         )
     return kept
 

@@ -10,7 +10,7 @@ from einops import rearrange
 from jaxtyping import Float, Int
 
 from circuits.analysis.measurement import Measurement
-from circuits.analysis.networks.applies import has_prunable_layer
+from circuits.analysis.networks.applies import all_of, has_prunable_layer, has_test_set
 from circuits.analysis.networks.evaluator import evaluator
 from circuits.analysis.networks.labels import chosen_checkpoints, trajectory_coords
 from circuits.analysis.networks.layers import layer_of
@@ -81,4 +81,4 @@ def faithfulness(run: Run, options: PruningOptions = PruningOptions(), *, progre
     )
 
 
-FAITHFULNESS = Measurement(faithfulness, has_prunable_layer, agreement_tables)
+FAITHFULNESS = Measurement(faithfulness, all_of(has_prunable_layer, has_test_set), agreement_tables)

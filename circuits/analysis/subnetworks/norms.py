@@ -66,15 +66,30 @@ def group_norms(
     return xr.DataArray(values, coords, ("group", "step", "seed"), "group_norm", attrs)
 
 
+def parameter_norms(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.Dataset:
+    """`parameter_norm` (step, seed, parameter): L2 norm of each parameter, for a model that is not known here."""
+    names = list(run.config.shapes)
+
+    def one(seed: int, net: Network) -> dict[str, np.ndarray]:
+        return {"norm": np.array([np.linalg.norm(net[name].astype(np.float64)) for name in names])}
+
+    checkpoints = chosen_checkpoints(run, options)
+    values = walk(run, checkpoints, one, what="norms", progress=progress)["norm"]
+    norms = (("step", "seed", "parameter"), values, {"long_name": "L2 norm of each parameter"})
+    return xr.Dataset({"parameter_norm": norms}, {**trajectory_coords(run, checkpoints), "parameter": names})
+
+
 def measure(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.Dataset:
     """`neuron_norm` (step, seed, neuron): norm of each neuron. `group_norm` (group, step, seed): mean over each group.
 
     The groups of neurons are: generalizing (predictions need these neurons at the end of the run), memorizing (needed
     at memorization), complementary (all but the generalizing), control (random, as many as the generalizing).
     """
+    if run.config.model.no_outputs:
+        return parameter_norms(run, options, progress=progress)
     norms = neuron_norms(run, options, progress=progress)
     values = {"neuron_norm": norms, "group_norm": group_norms(run, options, norms)}
     return xr.Dataset(values, attrs={"layer": norms.attrs["layer"]})
 
 
-NORMS = Measurement(measure, has_prunable_layer)
+NORMS = Measurement(measure, lambda config: None if config.model.no_outputs else has_prunable_layer(config))

@@ -12,6 +12,7 @@ from einops import rearrange
 from jaxtyping import Float, Int
 
 from circuits.analysis.measurement import Measurement
+from circuits.analysis.networks.applies import all_of, makes_predictions
 from circuits.analysis.networks.evaluator import evaluator
 from circuits.analysis.networks.labels import chosen_checkpoints, trajectory_coords, without_collapsed
 from circuits.analysis.networks.layers import layer_of, relu_weights
@@ -286,4 +287,4 @@ class _Measured:
         return result
 
 
-WALSH = Measurement(measure, of_few_bits, walsh_tables)
+WALSH = Measurement(measure, all_of(of_few_bits, makes_predictions), walsh_tables)

@@ -64,7 +64,7 @@ def spectrum_beyond(
 
 
 def walsh_spectrum(
-    run: Run, seed: int | None = None, checkpoint: int | None = None, options: WalshOptions = WalshOptions()
+    run: Run, seed: int | None = None, checkpoint: int | str | None = None, options: WalshOptions = WalshOptions()
 ) -> xr.Dataset:
     """Walsh coefficients f^(T) of one network's output f at sets T of input bits: at all T, or from a sample at some T.
 
@@ -92,7 +92,7 @@ def walsh_spectrum(
     relevant_bits = parity_bits(run)
     config = run.config
     draws = spectrum_draws(config, relevant_bits, options)
-    network = run.arrays(seed, run.checkpoint_index(checkpoint))
+    network = run.arrays(seed, checkpoint)
     networks = evaluator(config, draws.flat.astype(config.dtype))
     with one_blas_thread():  # as along a run, because the number of threads can change the last bits
         values = networks.native_outputs(network).reshape(1, *draws.inputs.shape[:2])

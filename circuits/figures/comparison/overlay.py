@@ -20,7 +20,7 @@ from circuits.analysis.fourier.commuted import MARK, commuted_share
 from circuits.checkpoints.run import Run, open_run
 from circuits.errors import InputError, nearest
 from circuits.figures.drawing.axes import PALE, axis_number, frame, title_of
-from circuits.figures.drawing.bands import add_mean
+from circuits.figures.drawing.bands import add_mean, connected
 from circuits.figures.drawing.decay import DECAY, mark_decay
 from circuits.figures.drawing.palette import GREY, Style, faint, shades
 from circuits.figures.learning import accuracy_axis, loss_ceiling, mark_commuted
@@ -115,7 +115,8 @@ def _drawn(
     drawn = []
     for i, (run, label, (color, marker)) in enumerate(zip(runs, labels, shades(labels), strict=True)):
         run.checkpoint_index()  # raises if the run has no checkpoint
-        measured = [run.metrics] if results is None else [run.metrics, results[i]]
+        metrics = connected(run.metrics) if run.config.model.is_recorded else run.metrics
+        measured = [metrics] if results is None else [metrics, results[i]]
         values = {
             str(name): variable if x == "epoch" else variable.drop_vars("epoch", errors="ignore")
             for dataset in measured

@@ -15,6 +15,7 @@ from jaxtyping import Float, Float32, Int, Shaped
 from circuits.figures.drawing.axes import drawable, epochs
 from circuits.figures.drawing.palette import GREY, Style, faint
 
+CONNECTED = "connected"  # attribute of a variable: NaN means that the value was not measured
 FEW = 3  # up to this number of checkpoints, lines have markers
 
 
@@ -123,9 +124,15 @@ def points(values: xr.DataArray) -> tuple[Float[np.ndarray, " step"], Float[np.n
     If `values` have no epochs, x holds steps. Where a value is infinite, y is NaN. A log axis cannot show epoch 0. So
     if at least two checkpoints lie after epoch 0, x and y leave out epoch 0.
     """
+    values = values.dropna("step", how="all") if values.attrs.get(CONNECTED) else values
     values = drawable(values).transpose("step", "seed")
     y = np.where(np.isfinite(values.values), values.values, np.nan).astype(np.float64)
     return epochs(values).values.astype(np.float64), y
+
+
+def connected(metrics: xr.Dataset) -> xr.Dataset:
+    """The metrics of a recorded run, whose lines leave no gap at checkpoints at which nothing was measured."""
+    return metrics.assign({name: values.assign_attrs({CONNECTED: 1}) for name, values in metrics.data_vars.items()})
 
 
 def add_seed_legend(figure: go.Figure, seeds: xr.DataArray) -> None:

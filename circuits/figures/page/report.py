@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import plotly.graph_objects as go
 import xarray as xr
@@ -23,11 +24,11 @@ import circuits
 from circuits.analysis.describe import training_text
 from circuits.analysis.measurements import analyze, usual
 from circuits.analysis.networks.unseen import described_test_set
-from circuits.analysis.options import Options
+from circuits.analysis.options import Options, as_options
 from circuits.analysis.sidecar import read_sidecar
 from circuits.analysis.store import n_parameters
 from circuits.atomic_write import written_whole
-from circuits.checkpoints.run import Run
+from circuits.checkpoints.run import Run, open_run
 from circuits.config import Config
 from circuits.errors import InputError
 from circuits.figures.drawing.phases import with_phases
@@ -52,10 +53,10 @@ class Section:
 
 
 def report(
-    run: Run,
+    run: Run | str | Path,
     out: str | Path | None = None,
     *,
-    options: Options = Options(),
+    options: Options | Mapping[str, Any] = Options(),
     stored: Mapping[str, xr.Dataset] | None = None,
     progress: bool = False,
 ) -> Path:
@@ -64,8 +65,8 @@ def report(
     Parameters
     ----------
     run
-        The run, which stays unchanged. The page shows every default measurement that applies; measurements that are not
-        stored are run now.
+        The run, or its file, which stays unchanged. The page shows every default measurement that applies; measurements
+        that are not stored are run now.
     out
         Path of the page; by default RUN.html beside the run. An earlier page is replaced.
     options
@@ -85,6 +86,10 @@ def report(
     InputError
         The run has no checkpoint, or `out` exists and is not a page of circuits.
     """
+    options = as_options(options)
+    if not isinstance(run, Run):
+        with open_run(run) as opened:
+            return report(opened, out, options=options, stored=stored, progress=progress)
     path = run.path.with_suffix(".html") if out is None else Path(out)
     _refuse_foreign(path, run)
     run.checkpoint_index()  # raises if the run has no checkpoint
@@ -203,26 +208,25 @@ def _measured_at(run: Run, result: xr.Dataset) -> str:
 def _facts(config: Config) -> list[tuple[str, str]]:
     """Name and text of each part of a config: task, model, optimizer and training."""
     facts = []
-    data = config.model_dump(mode="json")
-    for part in ("task", "model", "optimizer"):
-        fields = {key: value for key, value in data[part].items() if key != "kind" and value is not None}
-        texts = (value if isinstance(value, str) else json.dumps(value) for value in fields.values())
+    for part, values_of in (("task", config.task), ("model", config.model), ("optimizer", config.optimizer)):
+        fields = values_of.summary()
+        texts = (value if isinstance(value, str) else json.dumps(value, default=str) for value in fields.values())
         values = ", ".join(f"{key} = {text}" for key, text in zip(fields, texts, strict=True))
-        facts.append((part, f"{data[part]['kind']}{': ' if values else ''}{values}"))
+        facts.append((part, f"{values_of.kind}{': ' if values else ''}{values}"))
     return [*facts, ("training", ", ".join(training_text(config)))]
 
 
 def _refuse_foreign(path: Path, run: Run) -> None:
     if not path.exists():
         if not path.parent.is_dir():
-            raise InputError(f"{path}: there is no folder {path.parent}. Make it, or pass another --out.")
+            raise InputError(f"{path}: there is no folder {path.parent}. Make it, or pass another path.")
         return
     if path.is_dir():
         raise InputError(f"{path} is a folder. Pass a file in it, such as {path / run.path.with_suffix('.html').name}.")
     if path.samefile(run.path):
-        raise InputError(f"{path} exists and is the run itself, so it is not overwritten. Pass another --out.")
+        raise InputError(f"{path} exists and is the run itself, so it is not overwritten. Pass another path.")
     with path.open("rb") as file:
         if GENERATOR.encode() not in file.read(HEAD_BYTES):
             raise InputError(
-                f"{path} exists and is not a page made by circuits, so it is not overwritten. Pass another --out."
+                f"{path} exists and is not a page made by circuits, so it is not overwritten. Pass another path."
             )

@@ -33,11 +33,15 @@ def figures(run: Run, progress: xr.Dataset) -> list[go.Figure]:
     margins = ["train_margin_least", "train_margin_mean", "test_margin_mean"]
     arities = ["subnetwork_arity", "network_arity"]
     drawn = [transition_shares(result), transitions(result)] if bool(np.isfinite(result["onset"]).any()) else []
-    drawn += [
-        by_label(result, "spectral_norm", "Spectral norm", "Largest singular value of each weight matrix."),
-        by_label(result, "layer_norm", "Norm of each layer", "L2 norm of the parameters of each layer together."),
-        measures(result, margins, title="Margins", y_title="margin"),
-    ]
+    if "spectral_norm" in result:
+        drawn.append(
+            by_label(result, "spectral_norm", "Spectral norm", "Largest singular value of each weight matrix.")
+        )
+    drawn.append(
+        by_label(result, "layer_norm", "Norm of each layer", "L2 norm of the parameters of each layer together.")
+    )
+    if margins[0] in result:
+        drawn.append(measures(result, margins, title="Margins", y_title="margin"))
     if "sensitivity" in result:
         drawn.append(sensitivity(result))
     if "arity" in result:

@@ -1,4 +1,4 @@
-"""Figures of neuron norms: mean norm of each group (generalizing, memorizing, ...), and norms of single neurons."""
+"""Figures of norms: mean neuron norm of each group, norms of single neurons; without groups, norms of parameters."""
 
 import plotly.graph_objects as go
 import xarray as xr
@@ -11,9 +11,20 @@ from circuits.figures.subnetworks.neurons import all_neurons, dominant_neurons
 
 
 def figures(run: Run, norms: xr.Dataset) -> list[go.Figure]:
-    """Figures of the mean norm of each group of neurons, and of the norms of single neurons."""
+    """Figures of the mean norm of each group and of single neurons; of parameters, if the model computes no outputs."""
+    if "parameter_norm" in norms:
+        return [parameter_norms(norms)]
     norms = with_setting(run, norms)
     return [group_norms(norms), dominant_neurons(norms), all_neurons(norms)]
+
+
+def parameter_norms(result: xr.Dataset | xr.DataArray) -> go.Figure:
+    """L2 norm of each parameter over epochs, from `parameter_norm` (step, seed, parameter)."""
+    values = variable(result, "parameter_norm")
+    lines, axis = lines_by(values, "parameter"), {"rangemode": "tozero"}
+    return curves_over_epochs(
+        result, values, "Norm of each parameter", "L2 norm of each parameter.", lines, y_axis=axis
+    )
 
 
 def group_norms(result: xr.Dataset | xr.DataArray) -> go.Figure:

@@ -32,13 +32,18 @@ def choose_path(config: Config, device: str = "auto", kernel: str = "auto") -> C
         raise InputError(f"There is no device '{device}'. There are: {', '.join(DEVICES)}.")
     if kernel not in KERNELS:
         raise InputError(f"There is no kernel '{kernel}'. There are: {', '.join(KERNELS)}.")
+    if config.model.is_recorded or config.optimizer.kind == "recorded":
+        raise InputError(
+            "A recorded run has no training loop of this package. Continue it in its own loop: circuits.record(…, "
+            "resume=True)."
+        )
     for name in PATHS if kernel == "auto" else (kernel,):
         path = _path(name)
         place = path.device(config, device)
         refusal = path.refusal(config, place)
         if refusal is None and (kernel != "auto" or path.pays(config, place)):
             return Choice(path, place)
-    raise InputError(f"{refusal}: pass --kernel auto")
+    raise InputError(f"{refusal}: pass kernel='auto'")
 
 
 def _path(name: str) -> type[Stepper]:

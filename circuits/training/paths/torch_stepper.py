@@ -52,7 +52,9 @@ class TorchStepper(Stepper):
             has = ", ".join(name for name, present in available.items() if present)
             raise InputError(f"This machine's torch has no device '{wanted}'. It has: {has}.")
         if wanted == "mps" and "float64" in (config.dtype, config.loss_dtype):
-            raise InputError("Device 'mps' has no float64. Pass --dtype and --loss-dtype float32, or another device.")
+            raise InputError(
+                "Device 'mps' has no float64. Pass dtype='float32' and loss_dtype='float32', or another device."
+            )
         return wanted
 
     @classmethod
@@ -82,7 +84,7 @@ def examples_of(config: Config, data: xr.Dataset, device: str) -> list[Examples]
     """The examples of each seed, as tensors on a device."""
     n_seeds, dtype = len(config.seeds), getattr(torch, config.dtype)
     read = torch.long if config.model.reads == "tokens" else dtype
-    judged = torch.long if config.task.signature.n_classes is not None else dtype
+    judged = torch.long if config.task.signature.n_classes is not None and not config.task.has_numbers else dtype
 
     def tensors(name: str, dtype: torch.dtype) -> list[torch.Tensor]:
         values = data[name].values if "seed" in data[name].dims else data[name].values[None]
