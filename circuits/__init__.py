@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from circuits import analysis, constructions, convert, figures
     from circuits.analysis import analyze
+    from circuits.analysis.register import register_measurement
     from circuits.analysis.store import read_json
     from circuits.checkpoints.export import export
     from circuits.checkpoints.repair import repair
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
     from circuits.figures.page.report import report
     from circuits.presets import preset, preset_configs, preset_seconds
     from circuits.presets.resolve import resolve_config
+    from circuits.recording.lightning import LightningCallback
+    from circuits.recording.record import log_spaced, record
+    from circuits.recording.trainer import TrainerCallback
+    from circuits.register import register_model, register_preset, register_task
+    from circuits.tasks.arrays import arrays
     from circuits.training.loop import train
     from circuits.training.lottery_ticket import ticket
     from circuits.training.replay import replay
