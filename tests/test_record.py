@@ -540,3 +540,10 @@ def test_running_statistics_that_are_not_recorded_are_said(tmp_path, capsys):
         x, y = DATA["test"]
         loss = F.cross_entropy(run.model(checkpoint=-1)(x), y).item()
         assert float(run.metrics["test_loss"][-1, 0]) == pytest.approx(loss, rel=1e-5)
+
+
+def test_a_recorder_is_used_once(tmp_path):
+    with circuits.record(tmp_path / "a.h5", Net(), every_steps=1) as rec:
+        rec.step()
+    with pytest.raises(circuits.InputError, match=r"was used\. Call circuits\.record"):
+        rec.__enter__()

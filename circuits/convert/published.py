@@ -106,6 +106,7 @@ def from_weights(
     remarks: list[str] = []
     checkpoints = _in_order(contents, epoch, remarks)
     first, last = _with_common_split(checkpoints[min(checkpoints)][0], contents), checkpoints[max(checkpoints)][0]
+    has_optimizer = config is not None or any(name.partition(".")[0] == "optimizer" for name in fields)
     given = {name.partition(".")[2]: value for name, value in fields.items() if name.startswith("model.")}
     if config is not None:
         given = {name: value for name, value in config.model.model_dump().items() if name == "n_heads"} | given
@@ -122,9 +123,9 @@ def from_weights(
     config = parse({**config.model_dump(mode="json"), "task": config.task, **plan, "source": imported_from(origin)})
     parameters = {when: _fitted(one, config, checkpoints[when][0].path) for when, one in networks.items()}
     if (network.n_classes or 0) > (n_classes := config.task.signature.n_classes or 0):
-        remarks.append(
-            f"the weights give {network.n_classes} logits, of which those of the {n_classes} results are kept"
-        )
+        remarks.append(f"the weights give {network.n_classes} logits; the run keeps those of the {n_classes} results")
+    if not first.optimizer and first.config is None and not has_optimizer:
+        remarks.append("nothing tells the optimizer, so the one in the run's config is a placeholder")
     remarks += contradictions(first, config, seed)
 
     def at(step: int) -> list[Arrays]:

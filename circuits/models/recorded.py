@@ -77,7 +77,7 @@ class Recorded(Model):
     arguments: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments of the class."""
     loader: str | None = None
-    """Import path of a function that returns the data, of which the file has only digests."""
+    """Import path of a function that returns the data; the file then holds only their digests."""
     settings: dict[str, Any] = Field(default_factory=dict)
     """The caller's own settings, as given to `circuits.record(config=…)`."""
     _module: Any = PrivateAttr(None)

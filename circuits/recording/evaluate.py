@@ -29,7 +29,7 @@ class Evaluation:
         self._examples = examples_of(config, data, str(device))
 
     def metrics(self, modules: Sequence[torch.nn.Module]) -> dict[str, np.ndarray]:
-        """Each metric as (seed,), of the modules as they are now."""
+        """Metrics of the current modules by name, (seed,) each."""
         each = [self._of(module, examples) for module, examples in zip(modules, self._examples, strict=True)]
         return {f"metrics/{name}": np.array([one[name] for one in each]) for name in each[0]}
 

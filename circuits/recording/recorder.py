@@ -70,6 +70,10 @@ class Recorder:
         self._before: tuple[Arrays, Arrays, Arrays] = {}, {}, {}  # row, metrics and state before the first step
 
     def __enter__(self) -> Recorder:
+        if self._lock is not None or self._is_begun:
+            raise InputError(
+                f"This recorder of {self.path} was used. Call circuits.record(…, resume=True) for a new one."
+            )
         resume = self.path.exists() and not self._overwrite if self._resume == "auto" else self._resume
         if resume:
             self._take_up()
@@ -228,7 +232,7 @@ class Recorder:
         writer.append(self.step_done, epoch, {**self._networks.row(), **values}, state=self._networks.state)
 
     def _finish(self) -> None:
-        """Keep the networks as they are now, and end the plan here."""
+        """Keep the current networks, and end the plan here."""
         writer, is_kept = self._writer, self.step_done in self._planned
         assert writer is not None
         if self.step_done != self._last_planned:
